@@ -1,0 +1,139 @@
+"""What every actor is: one message method, a warm method, statistics, a start and a stop."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Generic, TypeVar
+
+import structlog
+
+from actors.meter import Meter, Scope, metered
+from actors.ports import Clock, StoreDenied, StoreError
+from actors.warming import Warmer
+from contracts.base import Message
+from contracts.codec import Decoder, UnreadableFrame, encode, read_warm
+from contracts.faults import Internal, StoreRefused, StoreUnavailable
+from contracts.warming import ActorStats, FirstRequest, Warm
+
+log = structlog.get_logger(__name__)
+
+Request = TypeVar("Request", bound=Message)
+
+
+class Actor(ABC, Generic[Request]):
+    """Decodes, answers and counts; a subclass says what each message means.
+
+    Subclasses set `warmer` and may be asked before their first warm has ended: they load on demand.
+    """
+
+    name: ClassVar[str]
+    reads: Decoder[Request]
+    housekeeping: ClassVar[tuple[type[Message], ...]] = ()
+
+    def __init__(self, *, clock: Clock, meter: Meter, shard: int | None = None) -> None:
+        self.clock, self.meter, self.shard = clock, meter, shard
+        self._started_at = 0.0
+        self._first: FirstRequest | None = None
+        self.counters: dict[str, int] = {}
+
+    warmer: Warmer
+
+    # ------------------------------------------------------------ the five methods
+
+    async def start(self) -> None:
+        """Open what is needed and warm within the deadline; idempotent, never raises for a store's failure."""
+        if self._started_at:
+            return
+        self._started_at = self.clock.unix_s()
+        await self.open()
+        await self.warmer.run()
+        log.info("cache_warming_done", actor=self.name, shard=self.shard)
+
+    async def stop(self) -> None:
+        """Finish or hand back what runs, and close; idempotent."""
+        await self.warmer.stop()
+        await self.close()
+
+    async def ask(self, frame: bytes) -> bytes:
+        """Answer one message of the actor's union; errors are answers."""
+        try:
+            request = self.reads(frame)
+        except UnreadableFrame as unreadable:
+            self.count("unreadable")
+            return encode(unreadable.fault)
+        started = self.clock.monotonic_s()
+        with metered(background=isinstance(request, self.housekeeping)) as scope:
+            reply = await self._answer(request)
+        if self._first is None and not scope.background:
+            self._first = self._cost(scope, started)
+        return encode(reply)
+
+    async def warm(self, frame: bytes = b"") -> bytes:
+        """Load the slice and give the WarmReport; an empty frame asks for `Warm()`."""
+        try:
+            request = read_warm(frame) if frame else Warm()
+        except UnreadableFrame as unreadable:
+            return encode(unreadable.fault)
+        return encode(await self.warmer.run(force=request.force))
+
+    async def stats(self) -> bytes:
+        """Give the ActorStats."""
+        return encode(self.statistics())
+
+    # ------------------------------------------------------------ what a subclass says
+
+    @abstractmethod
+    async def answer(self, request: Request) -> Message:
+        """Answer a request; may raise StoreError."""
+
+    @abstractmethod
+    def statistics(self) -> ActorStats:
+        """The actor's statistics: `base_stats` with the cache's counters."""
+
+    async def open(self) -> None:
+        """Open connections; must not raise for a store that is away."""
+
+    async def close(self) -> None:
+        """Close what `open` opened."""
+
+    # ------------------------------------------------------------ for subclasses
+
+    def count(self, what: str, by: int = 1) -> None:
+        """Add to a counter; `what` is from a fixed vocabulary, never from input."""
+        self.counters[what] = self.counters.get(what, 0) + by
+
+    def base_stats(self) -> ActorStats:
+        """The statistics that all actors share; use `msgspec.structs.replace` to add a cache's."""
+        return ActorStats(
+            actor=self.name,
+            shard=self.shard,
+            started_at=self._started_at,
+            store_reads=self.meter.request_reads.use(),
+            store_writes=self.meter.request_writes.use(),
+            background_reads=self.meter.background_reads.use(),
+            background_writes=self.meter.background_writes.use(),
+            degraded=self.warmer.degraded,
+            warm=self.warmer.last,
+            first_request=self._first,
+            counters=dict(self.counters),
+        )
+
+    # ------------------------------------------------------------ helpers
+
+    async def _answer(self, request: Request) -> Message:
+        try:
+            return await self.answer(request)
+        except StoreDenied as denied:
+            log.error("store_denied", actor=self.name, error=str(denied))
+            return StoreRefused(detail=str(denied))
+        except StoreError as down:
+            log.warning("store_down", actor=self.name, error=str(down))
+            return StoreUnavailable(detail=str(down))
+        except Exception as defect:
+            log.exception("actor_defect", actor=self.name, request=type(request).__name__)
+            return Internal(detail=f"{type(defect).__name__} in {type(request).__name__}")
+
+    def _cost(self, scope: Scope, started: float) -> FirstRequest:
+        return FirstRequest(
+            store_reads=scope.reads.calls,
+            documents=scope.reads.documents,
+            duration_ms=round((self.clock.monotonic_s() - started) * 1000, 3),
+        )

@@ -1,0 +1,259 @@
+"""Makes a turn's reply: a command's, or the model's with the skill that fits."""
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+import structlog
+
+from actors import prompting
+from actors.cache import Cache
+from actors.cache_values import CacheStats, Versioned
+from actors.commands import Command, Reply, Situation, read_command, run_command
+from actors.insist import insist
+from actors.matching import SkillIndex
+from actors.ports import Background, Clock, Completion, Model, ModelError
+from actors.refs import SkillRegistryRef
+from actors.warming import Tally, WarmFailed
+from contracts.faults import Fault, SkillNotFound
+from contracts.sessions import SessionPatch, TurnClaimed
+from contracts.skills import Catalog, CatalogNotModified, GetCatalog, GetSkill, ReportRun, Skill
+from contracts.turns import ChatMessage
+
+log = structlog.get_logger(__name__)
+
+CATALOG_FRESH_S = 30.0  # an older catalog is renewed beside the turn that finds it so
+SKILL_TTL_S = 60.0  # a changed skill body is seen within this, by its catalog's fingerprint at once
+SKILLS_BYTES = 8 * 1024 * 1024  # some hundred skills of the largest size seen in the wild
+MODEL_BUDGET_S = 45.0  # below the 60 s that a Modal input may take
+NOTICE = "I could not answer this just now. Please try again in a moment."
+
+
+class RegistryAway(Exception):
+    """The skill registry gave no answer."""
+
+
+class NoSuchSkill(Exception):
+    """The skill registry knows no such skill; it is asked again each time, as its suggestions may change."""
+
+    def __init__(self, answer: SkillNotFound) -> None:
+        super().__init__(answer.name)
+        self.answer = answer
+
+
+class Answering:
+    """Knows the catalog and asks the model."""
+
+    def __init__(
+        self,
+        *,
+        skills: SkillRegistryRef,
+        model: Model,
+        clock: Clock,
+        background: Background,
+        count: Callable[[str], None],
+    ) -> None:
+        self._registry, self._model, self._clock = skills, model, clock
+        self._background, self._count = background, count
+        self._skills: Cache[str, Skill] = Cache(
+            max_bytes=SKILLS_BYTES, ttl_s=SKILL_TTL_S, weigh=_weigh, clock=clock.monotonic_s, name="skills"
+        )
+        self._renewed_at, self._renewing = 0.0, False
+        self._take_over(Catalog(fingerprint=""))
+
+    @property
+    def prefix_bytes(self) -> int:
+        """What the prompt's prefix holds, in bytes."""
+        return len(self._prefix.encode())
+
+    def cached(self) -> CacheStats:
+        """The counters of the skills held here."""
+        return self._skills.stats()
+
+    async def close(self) -> None:
+        """Cancel the loads under way."""
+        await self._skills.close()
+
+    # ------------------------------------------------------------ catalog
+
+    async def warm(self, tally: Tally) -> None:
+        """Load the catalog in one call; raises WarmFailed or Unreachable."""
+        with tally.phase("catalog"):
+            await self._renew()
+        tally.requested = tally.loaded = len(self.catalog.skills)
+        tally.bytes = self.prefix_bytes
+
+    async def _renew(self) -> None:
+        match await self._registry.ask(GetCatalog(known=self.catalog.fingerprint)):
+            case Catalog() as catalog:
+                self._take_over(catalog)
+            case CatalogNotModified():
+                pass
+            case Fault() as fault:
+                raise WarmFailed(f"catalog: {fault.detail}", retry=fault.retry)
+        self._renewed_at = self._clock.monotonic_s()
+
+    def _take_over(self, catalog: Catalog) -> None:
+        self.catalog, self._index, self._prefix = (
+            catalog,
+            SkillIndex(catalog.skills),
+            prompting.prefix(catalog),
+        )
+
+    def _renew_beside(self) -> None:
+        if self._renewing or self._clock.monotonic_s() - self._renewed_at < CATALOG_FRESH_S:
+            return
+        self._renewing = True
+        self._background.spawn("renew catalog", self._renew_once)
+
+    async def _renew_once(self) -> None:
+        try:
+            await self._renew()
+        finally:
+            self._renewing = False
+
+    # ------------------------------------------------------------ reply
+
+    async def reply(self, turn: TurnClaimed) -> Reply:
+        """Make the reply; a model that fails gives a notice to the user, never an exception."""
+        self._renew_beside()
+        command = read_command(turn.incoming)
+        if command is not None and command.name == "skill":
+            reply = await self._with_named_skill(turn, command)
+        elif command is not None or turn.incoming.callback:
+            reply = run_command(command.name if command else "", self._situation(turn, command))
+        else:
+            reply = await self._with_best_skill(turn)
+        return _knowing_user(turn, reply)
+
+    def _situation(self, turn: TurnClaimed, command: Command | None) -> Situation:
+        return Situation(
+            session=turn.session,
+            incoming=turn.incoming,
+            catalog=self.catalog,
+            model=self._model.name,
+            argument=command.argument if command else "",
+        )
+
+    async def _with_best_skill(self, turn: TurnClaimed) -> Reply:
+        match self._index.best(turn.incoming.text):
+            case None:
+                return await self._converse(turn, turn.incoming.text, None)
+            case summary:
+                found = await self._skill(summary.name)
+                return await self._converse(
+                    turn, turn.incoming.text, found if isinstance(found, Skill) else None
+                )
+
+    async def _with_named_skill(self, turn: TurnClaimed, command: Command) -> Reply:
+        name, task = self._split(command.argument)
+        if not name:
+            return Reply(text="Say which skill and what to do: `/skill NAME TASK`. /skills lists them.")
+        found = await self._skill(name)
+        match found:
+            case Skill() if task:
+                return await self._converse(turn, task, found)
+            case Skill():
+                return Reply(text=_about(found))
+            case SkillNotFound(suggestions=names):
+                hint = ", ".join(f"`{each}`" for each in names)
+                return Reply(
+                    text=f"There is no skill `{name[:64]}`." + (f" Did you mean {hint}?" if hint else "")
+                )
+            case _:
+                return Reply(text=NOTICE, reason=str(found))
+
+    def _split(self, argument: str) -> tuple[str, str]:
+        """Split `NAME TASK`; a name may have spaces, so the longest known one at the start wins."""
+        folded = argument.casefold()
+        known = [skill.name for skill in self.catalog.skills if _starts(folded, skill.name.casefold())]
+        name = max(known, key=len) if known else argument.split(maxsplit=1)[0] if argument else ""
+        return name, argument[len(name) :].strip()
+
+    async def _skill(self, name: str) -> Skill | SkillNotFound | None:
+        """The skill, or that there is none; None when the registry does not answer."""
+
+        async def load(_: str) -> Versioned[Skill]:
+            match await insist(self._clock, lambda: self._registry.ask(GetSkill(name=name))):
+                case Skill() as skill:
+                    return Versioned(value=skill)
+                case SkillNotFound() as none:
+                    raise NoSuchSkill(none)
+                case fault:
+                    raise RegistryAway(repr(fault))
+
+        try:
+            held = await self._skills.get_or_load(f"{self.catalog.fingerprint}:{name.casefold()}", load)
+        except NoSuchSkill as none:
+            return none.answer
+        except RegistryAway as away:
+            log.warning("skill_unavailable", skill=name, error=str(away))
+            return None
+        return held.value
+
+    # ------------------------------------------------------------ model
+
+    async def _converse(self, turn: TurnClaimed, task: str, skill: Skill | None) -> Reply:
+        started = self._clock.monotonic_s()
+        try:
+            completion = await self._complete(turn, task, skill)
+        except ModelError as error:
+            log.warning("model_failed", model=self._model.name, error=str(error))
+            self._count("model_failures")
+            self._report(turn, skill, started, succeeded=False)
+            return Reply(text=error.notice, reason=f"model: {error}"[:200])
+        self._report(turn, skill, started, succeeded=True)
+        said = ChatMessage(role="user", text=task), ChatMessage(role="assistant", text=completion.text)
+        used = SessionPatch(last_skill=skill.name) if skill else SessionPatch()
+        return Reply(text=completion.text, append=said, patch=used)
+
+    async def _complete(self, turn: TurnClaimed, task: str, skill: Skill | None) -> Completion:
+        asked = prompting.prompt(self._prefix, self.catalog, turn.session, task, skill)
+        try:
+            async with asyncio.timeout(MODEL_BUDGET_S):
+                completion = await self._model.answer(asked)
+        except TimeoutError:
+            raise ModelError(f"no answer within {MODEL_BUDGET_S:g} s", notice=NOTICE, retry=True) from None
+        if not completion.text.strip():
+            raise ModelError("empty answer", notice=NOTICE, retry=True)
+        self._count("model_answers")
+        return completion
+
+    def _report(self, turn: TurnClaimed, skill: Skill | None, started: float, *, succeeded: bool) -> None:
+        """Count the run beside the turn; a turn that runs again counts once."""
+        if skill is None:
+            return
+        run = ReportRun(
+            skill=skill.name,
+            run=f"{turn.bot}:{turn.update}",
+            succeeded=succeeded,
+            duration_ms=round((self._clock.monotonic_s() - started) * 1000, 3),
+        )
+        self._background.spawn("report run", lambda: insist(self._clock, lambda: self._registry.ask(run)))
+
+
+def _knowing_user(turn: TurnClaimed, reply: Reply) -> Reply:
+    """Note whose private chat it is, once."""
+    user = turn.incoming.user
+    if reply.forget or turn.incoming.chat_type != "private" or not user or turn.session.user == user:
+        return reply
+    fields = {name: getattr(reply.patch, name) for name in reply.patch.__struct_fields__}
+    return msgspec.structs.replace(reply, patch=SessionPatch(**{**fields, "user": user}))
+
+
+def _about(skill: Skill) -> str:
+    lines = [f"**{skill.name}**: {skill.description}"]
+    if skill.stats.run_count:
+        rate, mean_s = skill.stats.success_rate * 100, skill.stats.mean_duration_ms / 1000
+        lines.append(f"{skill.stats.run_count} runs, {rate:.0f} % succeeded, {mean_s:.1f} s on average.")
+    lines.append(f"Give it something to do: `/skill {skill.name} TASK`")
+    return "\n\n".join(lines)
+
+
+def _starts(argument: str, name: str) -> bool:
+    return argument == name or argument.startswith((f"{name} ", f"{name}\n"))
+
+
+def _weigh(skill: Skill) -> int:
+    texts = (skill.name, skill.description, skill.body, skill.memory, skill.error_history, *skill.resources)
+    return sum(map(len, texts))

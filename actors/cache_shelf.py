@@ -1,0 +1,224 @@
+"""The shelf of L1: entries bounded by bytes in LRU order, with expiry and a version guard."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from sys import getsizeof
+from typing import Final, Generic, TypeVar
+from zlib import crc32
+
+from actors.cache_values import Entry, Seeded, Versioned, refuse_mutable
+
+K = TypeVar("K", bound=int | str)
+V = TypeVar("V")
+
+ENTRY_BYTES: Final = 288
+"""Memory of an entry beside key and value: Struct, numbers, dict slot, list node (tracemalloc, CPython)."""
+
+LARGEST_SHARE: Final = 0.25
+"""A value over this share of the bound is not kept: one giant must not push out the hot keys of many."""
+
+JITTER: Final = 0.1
+"""Lifetimes vary by this share of themselves, so that what was warmed together does not expire together."""
+
+NEVER: Final = float("-inf")
+
+_SHORTEST: Final = 1.0 - JITTER
+_STEP: Final = 2.0 * JITTER / 0xFFFFFFFF  # of a 32-bit digest
+
+
+class Floor:
+    """What a load under way must not fall below; lives as long as the load.
+
+    `version` only rises, by every write of the key. `void` says that the key was removed since the loader
+    was last called, so that what it returns may be from before the removal.
+    """
+
+    __slots__ = ("version", "void")
+
+    def __init__(self, version: int) -> None:
+        self.version = version
+        self.void = False
+
+
+class Shelf(Generic[K, V]):
+    """Holds values by key; see `actors.cache.Cache`, which adds reading and loading."""
+
+    __slots__ = (
+        "_bytes",
+        "_clock",
+        "_entries",
+        "_evictions",
+        "_floors",
+        "_immutable",
+        "_largest",
+        "_max_bytes",
+        "_negative_ttl_s",
+        "_oversized",
+        "_rejected",
+        "_stale_s",
+        "_touch",
+        "_ttl_s",
+        "_weigh",
+    )
+
+    def __init__(
+        self,
+        *,
+        max_bytes: int,
+        ttl_s: float,
+        negative_ttl_s: float,
+        stale_s: float,
+        weigh: Callable[[V], int],
+        clock: Callable[[], float],
+    ) -> None:
+        self._max_bytes = max_bytes
+        self._largest = int(max_bytes * LARGEST_SHARE)
+        self._ttl_s = ttl_s
+        self._negative_ttl_s = negative_ttl_s
+        self._stale_s = stale_s
+        self._weigh = weigh
+        self._clock = clock
+        self._entries: OrderedDict[K, Entry[V]] = (
+            OrderedDict()
+        )  # coldest first; evicting from a dict scans its holes
+        self._touch: Callable[[K], None] = self._entries.move_to_end  # bound once: a hit pays for each dot
+        self._floors: dict[K, Floor] = {}
+        self._immutable: set[type] = set()
+        self._bytes = self._evictions = self._rejected = self._oversized = 0
+
+    def __len__(self) -> int:
+        """Count the entries, the absent and the expired ones among them."""
+        return len(self._entries)
+
+    def peek(self, key: K) -> Versioned[V] | None:
+        """Give what `get` would, without counting it or making it recent."""
+        entry = self._entries.get(key)
+        return entry if entry is not None and self._clock() < entry.expires_at else None
+
+    def items(self) -> list[tuple[K, V, int]]:
+        """List (key, value, version) of what is not past its end, hottest first, as `seed` takes them."""
+        now = self._clock()
+        return [
+            (key, entry.value, entry.version)
+            for key, entry in reversed(self._entries.items())
+            if entry.value is not None and now < entry.expires_at
+        ]
+
+    def put(self, key: K, value: V, version: int) -> bool:
+        """Hold what was durably written or read at `version`; gives whether it is held now.
+
+        An older version than the one held, or than one seen while the key loads, is refused. An equal one
+        starts the lifetime afresh. A value too large to be kept still drops what it outdates.
+        Raises TypeError when the value could be changed by who gets it.
+        """
+        size = self._size(key, value)
+        return self._admit(key, version) and self._hold(key, value, version, size, self._clock())
+
+    def put_absent(self, key: K, version: int) -> bool:
+        """Hold that the document is known to be absent as of `version`, by the same rules as `put`.
+
+        A delete that knows no version is a `remove`.
+        """
+        return self._admit(key, version) and self._hold(
+            key, None, version, self._size(key, None), self._clock()
+        )
+
+    def seed(self, entries: Iterable[tuple[K, V, int]]) -> Seeded:
+        """Hold many (key, value, version) at once, hottest first, each colder than all that was there before.
+
+        Seeding pushes nothing out: what finds no room is left to be loaded on demand. Raises as `put`.
+        """
+        now = self._clock()
+        kept = newer = no_room = 0
+        for key, value, version in entries:
+            size = self._size(key, value)
+            if not self._admit(key, version):
+                newer += 1
+            elif self._seed_one(key, value, version, size, now):
+                kept += 1
+            else:
+                no_room += 1
+        return Seeded(kept=kept, newer=newer, no_room=no_room)
+
+    def invalidate(self, key: K, version: int) -> bool:
+        """Drop what is older than `version`, also in a running load; gives whether something was dropped."""
+        floor = self._floors.get(key)
+        if floor is not None:
+            floor.version = max(floor.version, version)
+        entry = self._entries.get(key)
+        return entry is not None and entry.version < version and self._drop(key)
+
+    def remove(self, key: K) -> bool:
+        """Drop the key, also what a running load has read so far; gives whether something was dropped."""
+        floor = self._floors.get(key)
+        if floor is not None:
+            floor.void = True
+        return self._drop(key)
+
+    def _admit(self, key: K, version: int) -> bool:
+        """Refuse a version older than one held or seen during a load; else make it the floor of the load."""
+        entry = self._entries.get(key)
+        floor = self._floors.get(key)
+        if (entry is not None and version < entry.version) or (floor is not None and version < floor.version):
+            self._rejected += 1
+            return False
+        if floor is not None:
+            floor.version = version
+        return True
+
+    def _size(self, key: K, value: V | None) -> int:
+        if value is None:
+            return ENTRY_BYTES + getsizeof(key)
+        if type(value) not in self._immutable:
+            refuse_mutable(type(value))
+            self._immutable.add(type(value))
+        return ENTRY_BYTES + getsizeof(key) + self._weigh(value)
+
+    def _hold(self, key: K, value: V | None, version: int, size: int, read_at: float) -> bool:
+        """Put an admitted value at the hot end, its age counted from `read_at`, and evict for its room."""
+        self._drop(key)
+        if size > self._largest:
+            self._oversized += 1
+            return False
+        self._entries[key] = self._entry(key, value, version, size, read_at)
+        self._bytes += size
+        while self._bytes > self._max_bytes:
+            self._bytes -= self._entries.popitem(last=False)[1].size
+            self._evictions += 1
+        return True
+
+    def _seed_one(self, key: K, value: V, version: int, size: int, now: float) -> bool:
+        """Put an admitted value where its key stands, or at the cold end, if there is room for it."""
+        held = self._entries.get(key)
+        taken = self._bytes - (held.size if held is not None else 0)
+        if size > self._largest or taken + size > self._max_bytes:
+            self._oversized += size > self._largest
+            self._drop(key)
+            return False
+        self._entries[key] = self._entry(key, value, version, size, now)
+        self._bytes = taken + size
+        if held is None:
+            self._entries.move_to_end(key, last=False)
+        return True
+
+    def _entry(self, key: K, value: V | None, version: int, size: int, read_at: float) -> Entry[V]:
+        if value is None:
+            end = read_at + self._negative_ttl_s * spread(key)
+            return Entry(value, version, fresh_until=NEVER, expires_at=end, refresh_at=end, size=size)
+        end = read_at + self._ttl_s * spread(key)
+        return Entry(
+            value, version, fresh_until=end, expires_at=end + self._stale_s, refresh_at=end, size=size
+        )
+
+    def _drop(self, key: K) -> bool:
+        entry = self._entries.pop(key, None)
+        if entry is None:
+            return False
+        self._bytes -= entry.size
+        return True
+
+
+def spread(key: int | str) -> float:
+    """Give the key's factor of a lifetime, 1 - JITTER to 1 + JITTER, the same in every process."""
+    digest = crc32(str(key).encode("utf-8", "backslashreplace"))  # ids may hold lone surrogates
+    return _SHORTEST + _STEP * digest

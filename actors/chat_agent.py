@@ -1,0 +1,307 @@
+"""The ChatAgent: takes a chat's turns one after another, asks the model, commits, and delivers."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import msgspec
+import structlog
+
+from actors.actor import Actor
+from actors.answering import Answering
+from actors.commands import Reply
+from actors.delivery import Delivery, Outbox
+from actors.insist import insist
+from actors.meter import Meter
+from actors.ports import Background, Chance, Clock, Model, Renderer, Telegram, TelegramError, TokenRefused
+from actors.refs import ChatAgentRef, SessionShardRef, SessionsRef, SkillRegistryRef
+from actors.warming import Tally, Warmer
+from contracts.base import Message
+from contracts.chat import ChatRequest, TakeTurn, TurnsTaken
+from contracts.codec import read_chat_request
+from contracts.faults import Fault, LeaseLost
+from contracts.sessions import (
+    AdoptSession,
+    ClaimTurn,
+    CommitTurn,
+    DeliveryRecorded,
+    NothingWaiting,
+    OutboxClaimed,
+    ReleaseTurn,
+    RenewLease,
+    TurnClaimed,
+    TurnCommitted,
+    TurnHeld,
+)
+from contracts.turns import Chunk
+from contracts.warming import ActorStats
+
+log = structlog.get_logger(__name__)
+
+RENEW_S = 5.0  # a third of the lease, so that two renewals may be lost
+TYPING_S = 4.0  # Telegram shows typing for at most 5 s
+TYPING_AFTER_S = 0.3  # a quick answer needs no sign of life
+STORE_AWAY_S = 2.0  # a commit that the store did not take is tried again by the sweeper after this
+
+Claimed = TurnClaimed | OutboxClaimed
+
+
+@dataclass(frozen=True, slots=True)
+class ChatAgentOptions:
+    """Seconds: what warming, one call's chain of turns, and the turns under way at the end may take."""
+
+    warm_deadline_s: float = 5.0
+    chain_budget_s: float = 20.0
+    stop_grace_s: float = 20.0
+
+
+class ChatAgent(Actor[ChatRequest]):
+    """Answers chats. Its slice is the catalog, the prompt's prefix, and open connections."""
+
+    name = "ChatAgent"
+    reads = read_chat_request
+
+    def __init__(
+        self,
+        *,
+        skills: SkillRegistryRef,
+        sessions: SessionsRef,
+        agents: ChatAgentRef,
+        telegram: Telegram,
+        model: Model,
+        renderer: Renderer,
+        clock: Clock,
+        chance: Chance,
+        background: Background,
+        options: ChatAgentOptions | None = None,
+    ) -> None:
+        super().__init__(clock=clock, meter=Meter())
+        self._options = options or ChatAgentOptions()
+        self._sessions, self._agents = sessions, agents
+        self._telegram, self._model, self._renderer = telegram, model, renderer
+        self._background = background
+        self._owner = chance.token()
+        self._answering = Answering(
+            skills=skills, model=model, clock=clock, background=background, count=self.count
+        )
+        self._delivery = Delivery(telegram=telegram, clock=clock)
+        self._working: set[asyncio.Task[object]] = set()
+        self._stopping = False
+        self.warmer = Warmer(
+            self._plan,
+            actor=self.name,
+            shard=None,
+            clock=clock,
+            chance=chance,
+            background=background,
+            deadline_s=self._options.warm_deadline_s,
+        )
+
+    async def answer(self, request: ChatRequest) -> Message:
+        """Answer a request; the whole protocol at once."""
+        match request:
+            case TakeTurn(chat=chat):
+                return await self._take(chat)
+
+    def statistics(self) -> ActorStats:
+        """What the agent tells of itself."""
+        held = self._answering.cached()
+        return msgspec.structs.replace(
+            self.base_stats(),
+            hits=held.hits + held.negative_hits + held.stale_hits,
+            misses=held.misses,
+            loads=held.loads,
+            evictions=held.evictions,
+            entries=held.entries + len(self._answering.catalog.skills),
+            bytes=held.bytes + self._answering.prefix_bytes,
+        )
+
+    async def close(self) -> None:
+        """Let running turns end within the grace, hand the others back, and close connections."""
+        self._stopping = True
+        if self._working:
+            _, left = await asyncio.wait(self._working, timeout=self._options.stop_grace_s)
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+        await asyncio.gather(self._telegram.close(), self._model.close(), self._answering.close())
+
+    # ------------------------------------------------------------ turns
+
+    async def _take(self, chat: int) -> TurnsTaken:
+        """Work the chat's mailbox until it is empty, held by another, or this call has run long enough."""
+        shard, started, turns = self._sessions.of(chat), self.clock.monotonic_s(), 0
+        while not self._stopping:
+            stopped_by = await self._next(chat, shard)
+            if stopped_by:
+                return TurnsTaken(chat=chat, turns=turns + (stopped_by == "empty"), stopped_by=stopped_by)
+            turns += 1
+            if self.clock.monotonic_s() - started > self._options.chain_budget_s:
+                self._background.spawn("next turns", lambda: self._agents.take_turn(chat))
+                return TurnsTaken(chat=chat, turns=turns, stopped_by="budget")
+        return TurnsTaken(chat=chat, turns=turns, stopped_by="stopping")
+
+    async def _next(self, chat: int, shard: SessionShardRef) -> str:
+        """Take the chat's next turn; gives why there is no further one, or an empty string if there may be."""
+        claim = ClaimTurn(chat=chat, owner=self._owner)
+        match await insist(self.clock, lambda: shard.ask(claim)):
+            case TurnClaimed() as turn:
+                return await self._worked(shard, turn, self._turn(shard, turn))
+            case OutboxClaimed() as turn:
+                return await self._worked(shard, turn, self._deliver(shard, turn, turn.chunks))
+            case NothingWaiting():
+                return "none"
+            case TurnHeld():
+                return "held"
+            case fault:
+                log.warning("claim_failed", chat=chat, fault=repr(fault))
+                return "fault"
+
+    async def _worked(
+        self, shard: SessionShardRef, turn: Claimed, work: Coroutine[object, object, str]
+    ) -> str:
+        """Do the work of a claimed turn; cut short, by a stop or a defect, the turn is handed back."""
+        task = asyncio.create_task(work, name=f"turn {turn.bot}:{turn.update}")
+        self._working.add(task)
+        try:
+            return await task
+        except BaseException as cut:
+            self._hand_back(shard, turn)
+            if isinstance(cut, asyncio.CancelledError) and self._stopping:
+                return "stopping"
+            raise
+        finally:
+            self._working.discard(task)
+
+    async def _turn(self, shard: SessionShardRef, turn: TurnClaimed) -> str:
+        if turn.incoming.migrate_to:
+            return await self._migrate(shard, turn)
+        reply = await self._reply(shard, turn)
+        return "held" if reply is None else await self._commit(shard, turn, reply)
+
+    async def _reply(self, shard: SessionShardRef, turn: TurnClaimed) -> Reply | None:
+        """Make the reply while the lease is renewed; None when the lease was lost on the way."""
+        making = asyncio.create_task(self._answering.reply(turn))
+        try:
+            async with self._renewing(shard, turn, making.cancel), self._typing(turn.chat):
+                await asyncio.wait({making})
+        finally:
+            making.cancel()
+        return None if making.cancelled() else making.result()
+
+    async def _commit(self, shard: SessionShardRef, turn: TurnClaimed, reply: Reply) -> str:
+        commit = CommitTurn(
+            chat=turn.chat,
+            bot=turn.bot,
+            update=turn.update,
+            lease=turn.lease,
+            append=reply.append,
+            patch=reply.patch,
+            clear=reply.clear,
+            forget=reply.forget,
+            chunks=self._chunks(reply),
+            outcome=reply.outcome,
+            reason=reply.reason,
+        )
+        match await insist(self.clock, lambda: shard.ask(commit)):
+            case TurnCommitted(chunks=()) as committed:
+                return _go_on(committed.waiting)
+            case TurnCommitted() as committed:
+                return await self._deliver(shard, turn, committed.chunks)
+            case fault:
+                return self._not_committed(shard, turn, fault)
+
+    def _not_committed(self, shard: SessionShardRef, turn: TurnClaimed, fault: Message) -> str:
+        log.warning("commit_failed", chat=turn.chat, fault=repr(fault))
+        if isinstance(fault, LeaseLost):
+            return "held"
+        self._hand_back(shard, turn, retry_after_s=STORE_AWAY_S)
+        return "fault"
+
+    async def _deliver(self, shard: SessionShardRef, turn: Claimed, chunks: tuple[Chunk, ...]) -> str:
+        outbox = Outbox(chat=turn.chat, bot=turn.bot, update=turn.update, lease=turn.lease, chunks=chunks)
+        async with self._renewing(shard, turn, lambda: None):
+            recorded = await self._delivery.deliver(outbox, shard)
+        if isinstance(recorded, DeliveryRecorded):
+            self.count("turns")
+            return _go_on(recorded.waiting)
+        return "fault" if isinstance(recorded, Fault) else "held"
+
+    async def _migrate(self, shard: SessionShardRef, turn: TurnClaimed) -> str:
+        """Give a group's session to the supergroup that it became, then erase the old one."""
+        new = turn.incoming.migrate_to
+        adopt = AdoptSession(chat=new, session=turn.session)
+        adopted = await insist(self.clock, lambda: self._sessions.of(new).ask(adopt))
+        if isinstance(adopted, Fault):
+            return self._not_committed(shard, turn, adopted)
+        return await self._commit(shard, turn, Reply(forget=True, outcome="ignored", reason="migrated"))
+
+    def _chunks(self, reply: Reply) -> tuple[Chunk, ...]:
+        if not reply.text:
+            return ()
+        chunks = self._renderer.render(reply.text)
+        return (*chunks[:-1], msgspec.structs.replace(chunks[-1], buttons=reply.buttons))
+
+    def _hand_back(self, shard: SessionShardRef, turn: Claimed, *, retry_after_s: float = 0.0) -> None:
+        release = ReleaseTurn(chat=turn.chat, lease=turn.lease, retry_after_s=retry_after_s)
+        self._background.spawn("hand back", lambda: insist(self.clock, lambda: shard.ask(release)))
+
+    @asynccontextmanager
+    async def _renewing(
+        self, shard: SessionShardRef, turn: Claimed, lost: Callable[[], object]
+    ) -> AsyncIterator[None]:
+        beat = asyncio.create_task(self._renew(shard, turn, lost))
+        try:
+            yield
+        finally:
+            beat.cancel()
+
+    async def _renew(self, shard: SessionShardRef, turn: Claimed, lost: Callable[[], object]) -> None:
+        renew = RenewLease(chat=turn.chat, lease=turn.lease)
+        while True:
+            await self.clock.sleep(RENEW_S)
+            if isinstance(await insist(self.clock, lambda: shard.ask(renew)), LeaseLost):
+                log.warning("lease_lost", chat=turn.chat, update=turn.update)
+                lost()
+                return
+
+    @asynccontextmanager
+    async def _typing(self, chat: int) -> AsyncIterator[None]:
+        typing = asyncio.create_task(self._type(chat))
+        try:
+            yield
+        finally:
+            typing.cancel()
+
+    async def _type(self, chat: int) -> None:
+        pause_s = TYPING_AFTER_S
+        while True:
+            await self.clock.sleep(pause_s)
+            try:
+                await self._telegram.send_typing(chat)
+            except TelegramError as error:
+                log.info("typing_failed", error=str(error))
+                return
+            pause_s = TYPING_S
+
+    # ------------------------------------------------------------ warming
+
+    async def _plan(self, tally: Tally) -> None:
+        """Load the catalog in one call, beside opening the connections to Telegram and the model."""
+        tally.source = "query"
+        await asyncio.gather(
+            self._answering.warm(tally), self._connect(tally, "telegram"), self._connect(tally, "model")
+        )
+        log.info("cache_warming_complete", actor=self.name, cached=tally.loaded)
+
+    async def _connect(self, tally: Tally, what: str) -> None:
+        with tally.phase(what):
+            try:
+                await (self._telegram.connect() if what == "telegram" else self._model.connect())
+            except TelegramError as error:
+                tally.fail(f"{what}: {error}", entries=0, retry=not isinstance(error, TokenRefused))
+
+
+def _go_on(waiting: int) -> str:
+    return "" if waiting > 0 else "empty"

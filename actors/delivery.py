@@ -1,0 +1,139 @@
+"""Sends a committed reply chunk by chunk, each recorded durably before the next is sent."""
+
+from dataclasses import dataclass
+
+import structlog
+
+from actors.insist import insist
+from actors.ports import (
+    CallRefused,
+    ChatGone,
+    Clock,
+    MaybeSent,
+    NotSent,
+    Telegram,
+    TelegramError,
+    TextRefused,
+    TokenRefused,
+)
+from actors.refs import SessionShardRef
+from contracts.base import Value
+from contracts.faults import Fault
+from contracts.sessions import BeginSending, DeliveryRecorded, MarkDelivered, ReleaseTurn
+from contracts.turns import Chunk, ChunkState
+
+log = structlog.get_logger(__name__)
+
+LONGEST_WAIT_S = 5.0  # a longer wait is handed back, so that it holds no container
+BACKOFF_S = (0.5, 1.0, 2.0)  # between tries of a chunk that was surely not sent and has no hint
+RETRY_LATER_S = 10.0  # after those; the sweeper comes back to the chat
+ALARM_RETRY_S = 60.0  # a token that is refused needs an operator
+
+
+@dataclass(frozen=True, slots=True)
+class Outbox:
+    """A committed turn to deliver, under a lease."""
+
+    chat: int
+    bot: int
+    update: int
+    lease: str
+    chunks: tuple[Chunk, ...]
+
+
+class Sent(Value, frozen=True, kw_only=True):
+    """What became of one try to send a chunk."""
+
+    state: ChunkState
+    message: int = 0
+    reason: str = ""
+    retry_after_s: float = 0.0
+
+
+class Delivery:
+    """Delivers outboxes over the port Telegram."""
+
+    def __init__(self, *, telegram: Telegram, clock: Clock) -> None:
+        self._telegram, self._clock = telegram, clock
+
+    async def deliver(self, outbox: Outbox, shard: SessionShardRef) -> DeliveryRecorded | Fault | None:
+        """Send what is planned; gives the last record, the fault that stopped it, or None if handed back."""
+        index = next((i for i, chunk in enumerate(outbox.chunks) if chunk.state == "sending"), -1)
+        recorded: DeliveryRecorded | Fault | None = DeliveryRecorded()
+        while index >= 0:
+            recorded = await self._chunk(outbox, index, shard)
+            if not isinstance(recorded, DeliveryRecorded):
+                return recorded
+            index = recorded.next
+        return recorded
+
+    async def _chunk(
+        self, outbox: Outbox, index: int, shard: SessionShardRef
+    ) -> DeliveryRecorded | Fault | None:
+        for pause_s in (*BACKOFF_S, None):
+            sent = await self._send(outbox.chat, outbox.chunks[index])
+            recorded = await self._record(outbox, index, sent, shard)
+            if sent.state != "planned" or isinstance(recorded, Fault):
+                return recorded
+            wait_s = max(sent.retry_after_s, pause_s or 0.0)
+            if pause_s is None or wait_s > LONGEST_WAIT_S:
+                await self._hand_back(outbox, wait_s or RETRY_LATER_S, shard)
+                return None
+            await self._clock.sleep(wait_s)
+            begun = await self._begin(outbox, index, shard)
+            if isinstance(begun, Fault):
+                return begun
+        return None
+
+    async def _send(self, chat: int, chunk: Chunk) -> Sent:
+        try:
+            return Sent(state="sent", message=await self._send_readable(chat, chunk))
+        except NotSent as error:
+            return Sent(state="planned", reason=str(error), retry_after_s=error.retry_after_s)
+        except TokenRefused as error:
+            log.error("telegram_token_refused", error=str(error))
+            return Sent(state="planned", reason=str(error), retry_after_s=ALARM_RETRY_S)
+        except MaybeSent as error:
+            return Sent(state="unknown", reason=str(error))
+        except (ChatGone, CallRefused, TextRefused) as error:
+            return Sent(state="failed", reason=f"{type(error).__name__}: {error}")
+        except TelegramError as error:
+            return Sent(state="unknown", reason=str(error))
+
+    async def _send_readable(self, chat: int, chunk: Chunk) -> int:
+        """Send with entities, or plain if Telegram refuses those (nothing was sent then)."""
+        try:
+            return await self._telegram.send_message(chat, chunk.text, chunk.entities, chunk.buttons)
+        except TextRefused:
+            return await self._telegram.send_message(chat, chunk.text, (), chunk.buttons)
+
+    async def _record(
+        self, outbox: Outbox, index: int, sent: Sent, shard: SessionShardRef
+    ) -> DeliveryRecorded | Fault:
+        mark = MarkDelivered(
+            chat=outbox.chat,
+            bot=outbox.bot,
+            update=outbox.update,
+            lease=outbox.lease,
+            index=index,
+            state=sent.state,
+            message=sent.message,
+            reason=sent.reason[:300],
+        )
+        return _recorded(await insist(self._clock, lambda: shard.ask(mark)))
+
+    async def _begin(self, outbox: Outbox, index: int, shard: SessionShardRef) -> DeliveryRecorded | Fault:
+        begin = BeginSending(
+            chat=outbox.chat, bot=outbox.bot, update=outbox.update, lease=outbox.lease, index=index
+        )
+        return _recorded(await insist(self._clock, lambda: shard.ask(begin)))
+
+    async def _hand_back(self, outbox: Outbox, wait_s: float, shard: SessionShardRef) -> None:
+        release = ReleaseTurn(chat=outbox.chat, lease=outbox.lease, retry_after_s=wait_s)
+        await insist(self._clock, lambda: shard.ask(release))
+
+
+def _recorded(reply: object) -> DeliveryRecorded | Fault:
+    if isinstance(reply, DeliveryRecorded | Fault):
+        return reply
+    return Fault(detail=f"unexpected answer {type(reply).__name__}")

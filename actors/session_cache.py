@@ -1,0 +1,262 @@
+"""The SessionCacheActor: sessions, conversations and mailboxes of one shard's chats, warm in L1."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+import structlog
+
+from actors import session_codec
+from actors.actor import Actor
+from actors.cache import Cache
+from actors.cache_values import Versioned
+from actors.mailbox import Mailboxes
+from actors.meter import Meter
+from actors.ports import Background, Chance, Clock, SessionRecord, SessionStore, VersionConflict
+from actors.turn_journal import TurnJournal
+from actors.warming import Tally, Warmer
+from contracts.base import Message
+from contracts.codec import read_session_request
+from contracts.sessions import (
+    AcceptUpdate,
+    AdoptSession,
+    BeginSending,
+    ClaimTurn,
+    ClearConversation,
+    CommitTurn,
+    ForgetChat,
+    LoadSession,
+    MarkDelivered,
+    PatchSession,
+    ReleaseTurn,
+    RenewLease,
+    SessionLoaded,
+    SessionRequest,
+    SessionSaved,
+    SweepTurns,
+    TurnsStranded,
+)
+from contracts.turns import Session
+from contracts.warming import ActorStats
+
+log = structlog.get_logger(__name__)
+
+SESSION_TTL_S = 3600.0  # DESIGN 5; a session that another owner changed is noticed at the next commit anyway
+NEGATIVE_TTL_S = 300.0  # a new chat's first turn writes its session, so an absence is short-lived
+SWEEP_LIMIT = 1_000  # open updates looked at in one sweep; the rest waits for the next
+PURGE_LIMIT = 500  # expired records dropped beside one sweep: a bounded write
+WRITE_TRIES = 3  # C6: reload and reapply; a session has one owner, so a second conflict is already rare
+
+
+@dataclass(frozen=True, slots=True)
+class SessionCacheOptions:
+    """Bounds of a shard: L1 in bytes, sessions warmed without an image, updates waiting in a chat, seconds."""
+
+    l1_bytes: int = 64 * 1024 * 1024
+    warm_sessions: int = 50
+    mailbox_limit: int = 100
+    warm_deadline_s: float = 5.0
+
+
+class SessionCacheActor(Actor[SessionRequest]):
+    """Owns the chats of its shard. Every write is a compare-and-set, so that a second owner loses nothing."""
+
+    name = "SessionCacheActor"
+    reads = read_session_request
+    housekeeping = (SweepTurns,)
+
+    def __init__(
+        self,
+        shard: int,
+        *,
+        store: SessionStore,
+        meter: Meter,
+        clock: Clock,
+        chance: Chance,
+        background: Background,
+        options: SessionCacheOptions | None = None,
+    ) -> None:
+        super().__init__(clock=clock, meter=meter, shard=shard)
+        self._options = options or SessionCacheOptions()
+        self._store, self._chance, self._background = store, chance, background
+        self._sessions: Cache[int, bytes] = Cache(
+            max_bytes=self._options.l1_bytes,
+            ttl_s=SESSION_TTL_S,
+            negative_ttl_s=NEGATIVE_TTL_S,
+            weigh=len,
+            clock=clock.monotonic_s,
+            name="sessions",
+        )
+        self._mailboxes = Mailboxes()
+        self._journal = TurnJournal(
+            shard,
+            store=store,
+            sessions=self,
+            mailboxes=self._mailboxes,
+            clock=clock,
+            chance=chance,
+            background=background,
+            count=self.count,
+            mailbox_limit=self._options.mailbox_limit,
+        )
+        self.warmer = Warmer(
+            self._plan,
+            actor=self.name,
+            shard=shard,
+            clock=clock,
+            chance=chance,
+            background=background,
+            deadline_s=self._options.warm_deadline_s,
+        )
+
+    async def answer(self, request: SessionRequest) -> Message:
+        """Answer a request; the whole protocol at once."""
+        match request:
+            case AcceptUpdate():
+                return await self._journal.accept(request)
+            case ClaimTurn():
+                return await self._journal.claim(request)
+            case RenewLease():
+                return await self._journal.renew(request)
+            case ReleaseTurn():
+                return await self._journal.release(request)
+            case CommitTurn():
+                return await self._journal.commit(request)
+            case MarkDelivered():
+                return await self._journal.delivered(request)
+            case BeginSending():
+                return await self._journal.begin_sending(request)
+            case LoadSession(chat=chat):
+                return await self._load(chat)
+            case PatchSession(chat=chat, patch=patch):
+                return await self._write(chat, lambda session: session_codec.patched(session, patch))
+            case ClearConversation(chat=chat):
+                return await self._write(chat, lambda session: msgspec.structs.replace(session, messages=()))
+            case ForgetChat(chat=chat):
+                return await self._forget(chat)
+            case AdoptSession(chat=chat, session=session):
+                return await self._adopt(chat, session)
+            case SweepTurns():
+                return await self._sweep()
+
+    def statistics(self) -> ActorStats:
+        """What the shard tells of itself."""
+        held = self._sessions.stats()
+        return msgspec.structs.replace(
+            self.base_stats(),
+            hits=held.hits + held.negative_hits,
+            misses=held.misses,
+            loads=held.loads,
+            evictions=held.evictions,
+            entries=held.entries,
+            bytes=held.bytes,
+        )
+
+    async def close(self) -> None:
+        """End the loads under way and give the store back."""
+        await self._sessions.close()
+        await self._store.close()
+
+    # ------------------------------------------------------------ sessions (port `Sessions` of the journal)
+
+    async def read(self, chat: int) -> Versioned[bytes]:
+        """The chat's session from L1, or from the store; raises StoreError, never takes that for absent."""
+        return await self._sessions.get_or_load(chat, self._from_store)
+
+    def learn(self, session: SessionRecord) -> None:
+        """Take over a session that was durably written or read; an older version changes nothing."""
+        if session.body:
+            self._sessions.put(session.chat, session.body, session.version)
+        else:
+            self._sessions.put_absent(session.chat, session.version)
+
+    def unlearn(self, chat: int) -> None:
+        """Drop a session whose write may or may not have happened."""
+        self._sessions.remove(chat)
+
+    # ------------------------------------------------------------ requests
+
+    async def _load(self, chat: int) -> SessionLoaded:
+        held = await self.read(chat)
+        box = self._mailboxes.get(chat)
+        return SessionLoaded(
+            session=self._journal.session_of(chat, held),
+            version=held.version,
+            waiting=box.waiting if box is not None else 0,
+        )
+
+    async def _forget(self, chat: int) -> SessionSaved:
+        await self._store.erase_updates(chat)
+        held = await self.read(chat)
+        return (
+            SessionSaved(version=held.version)
+            if held.value is None
+            else await self._write(chat, lambda _: None)
+        )
+
+    async def _adopt(self, chat: int, session: Session) -> SessionSaved:
+        held = await self.read(chat)
+        if held.value is not None:
+            return SessionSaved(version=held.version)
+        return await self._write(chat, lambda _: msgspec.structs.replace(session, chat=chat))
+
+    async def _write(self, chat: int, change: Callable[[Session], Session | None]) -> SessionSaved:
+        """Write a changed session, or a tombstone for None, if it is still what was read; else read and try again."""
+        operation = self._chance.token()
+        for _ in range(WRITE_TRIES - 1):
+            try:
+                return await self._write_once(chat, change, operation)
+            except VersionConflict:
+                self.count("session_conflicts")
+        return await self._write_once(chat, change, operation)
+
+    async def _write_once(
+        self, chat: int, change: Callable[[Session], Session | None], operation: str
+    ) -> SessionSaved:
+        held = await self.read(chat)
+        session = change(self._journal.session_of(chat, held))
+        body = session_codec.pack(session, over=held.value or b"") if session is not None else b""
+        record = SessionRecord(chat=chat, shard=self.shard or 0, body=body, version=held.version)
+        return SessionSaved(version=await self._save(record, operation))
+
+    async def _save(self, record: SessionRecord, operation: str) -> int:
+        try:
+            version = await self._store.write_session(record, operation)
+        except BaseException:
+            self.unlearn(record.chat)  # it may have happened: the next reader asks the store
+            raise
+        self.learn(msgspec.structs.replace(record, version=version))
+        return version
+
+    async def _sweep(self) -> TurnsStranded:
+        waiting = await self._store.open_updates(self.shard or 0, SWEEP_LIMIT)
+        chats = dict.fromkeys(record.chat for record in waiting)
+        self._background.spawn("purge", lambda: self._store.purge(PURGE_LIMIT))
+        return TurnsStranded(chats=tuple(chat for chat in chats if self._journal.stranded(chat)))
+
+    # ------------------------------------------------------------ warming
+
+    async def _plan(self, tally: Tally) -> None:
+        """Load the shard's most recent sessions in one query (the warm image comes before it, later)."""
+        tally.source = "query"
+        with tally.phase("sessions"):
+            recent = await self._store.recent_sessions(self.shard or 0, self._options.warm_sessions)
+        tally.requested = len(recent.sessions) + len(recent.set_aside)
+        seeded = self._sessions.seed((each.chat, each.body, each.version) for each in recent.sessions)
+        tally.loaded, tally.skipped = seeded.kept + seeded.newer, seeded.no_room
+        tally.bytes = sum(len(each.body) for each in recent.sessions)
+        for poison in recent.set_aside:
+            tally.fail(f"{poison.file}: {poison.reason}")
+            log.warning("session_warm_failed", shard=self.shard, session=poison.file, error=poison.reason)
+        log.info("sessions_warmed", shard=self.shard, count=tally.loaded)
+        log.info("cache_warming_complete", actor=self.name, shard=self.shard, cached=len(self._sessions))
+
+    async def _from_store(self, chat: int) -> Versioned[bytes]:
+        batch = await self._store.read_sessions((chat,))
+        for poison in batch.set_aside:
+            self.count("sessions_set_aside")
+            log.warning("session_set_aside", session=poison.file, reason=poison.reason)
+        found = next((each for each in batch.sessions if each.chat == chat), None)
+        if found is None:
+            return Versioned(value=None)
+        return Versioned(value=found.body or None, version=found.version)

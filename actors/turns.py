@@ -1,0 +1,102 @@
+"""The life of a turn: its states, the transitions allowed between them, and the states of its chunks.
+
+accepted ──commit──▶ committed ──last chunk──▶ answered | unknown | dead_lettered
+   │
+   ├──commit without chunks──▶ answered | ignored | refused
+   └──too many attempts──────▶ dead_lettered
+
+planned ──▶ sending ──▶ sent | failed | unknown      (unknown: cut while sending; never sent again)
+   ▲───────────┘  surely not sent
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from actors.ports import UpdateRecord
+from contracts.base import Value
+from contracts.turns import Chunk, ChunkState, Incoming, TurnState
+
+TURN_STEPS: Final[Mapping[TurnState, frozenset[TurnState]]] = {
+    "accepted": frozenset({"committed", "answered", "ignored", "refused", "dead_lettered"}),
+    "committed": frozenset({"committed", "answered", "unknown", "dead_lettered"}),
+}
+CHUNK_STEPS: Final[Mapping[ChunkState, frozenset[ChunkState]]] = {
+    "planned": frozenset({"sending", "failed"}),
+    "sending": frozenset({"planned", "sent", "failed", "unknown"}),
+}
+
+
+class IllegalStep(Exception):
+    """A turn or chunk was asked to take a step that its life does not have."""
+
+
+class TurnRecord(Value, frozen=True, kw_only=True):
+    """What `UpdateRecord.body` holds: the update, its reply, and the lease that committed it."""
+
+    incoming: Incoming
+    chunks: tuple[Chunk, ...] = ()
+    lease: str = ""
+    raw: bytes = b""
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(TurnRecord).decode
+
+
+def pack(turn: TurnRecord) -> bytes:
+    """Give the bytes that a store keeps."""
+    return _encode(turn)
+
+
+def unpack(record: UpdateRecord) -> TurnRecord:
+    """Read a record's turn; raises msgspec.MsgspecError for bytes that are none."""
+    return _decode(record.body)
+
+
+def step(record: UpdateRecord, turn: TurnRecord, state: TurnState, reason: str = "") -> UpdateRecord:
+    """Give the record in its next state; raises IllegalStep."""
+    if state not in TURN_STEPS.get(record.state, frozenset()):
+        raise IllegalStep(f"a turn can't go from {record.state} to {state}")
+    return msgspec.structs.replace(
+        record, state=state, open=state == "committed", reason=reason or record.reason, body=pack(turn)
+    )
+
+
+def with_chunk(
+    turn: TurnRecord, index: int, state: ChunkState, *, message: int = 0, reason: str = ""
+) -> TurnRecord:
+    """Give the turn with one chunk in its next state; raises IllegalStep."""
+    chunk = turn.chunks[index] if 0 <= index < len(turn.chunks) else None
+    if chunk is None or state not in CHUNK_STEPS.get(chunk.state, frozenset()):
+        raise IllegalStep(f"chunk {index} can't go to {state}")
+    changed = msgspec.structs.replace(chunk, state=state, message=message, reason=reason)
+    return msgspec.structs.replace(turn, chunks=(*turn.chunks[:index], changed, *turn.chunks[index + 1 :]))
+
+
+def begin_next(turn: TurnRecord) -> tuple[TurnRecord, int]:
+    """Mark the first planned chunk `sending`; gives its index, or -1 when none is planned."""
+    for index, chunk in enumerate(turn.chunks):
+        if chunk.state == "planned":
+            return with_chunk(turn, index, "sending"), index
+    return turn, -1
+
+
+def after_crash(turn: TurnRecord) -> TurnRecord:
+    """Mark a chunk that its owner left `sending` as `unknown`: it may have been sent."""
+    for index, chunk in enumerate(turn.chunks):
+        if chunk.state == "sending":
+            return with_chunk(turn, index, "unknown", reason="its owner stopped while sending")
+    return turn
+
+
+def outcome(turn: TurnRecord) -> tuple[TurnState, str]:
+    """Say how a turn whose chunks are all through has ended, and why."""
+    for chunk in turn.chunks:
+        if chunk.state == "unknown":
+            return "unknown", chunk.reason
+    for chunk in turn.chunks:
+        if chunk.state == "failed":
+            return "dead_lettered", chunk.reason
+    return "answered", ""

@@ -1,0 +1,178 @@
+"""One warming pass at a time, within its deadline, told truthfully, and tried again while the store is away."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import structlog
+
+from actors.meter import Scope, metered
+from actors.ports import Background, Chance, Clock, StoreError, Unreachable
+from contracts.warming import WarmReport, WarmSource, WarmStatus
+
+log = structlog.get_logger(__name__)
+
+FIRST_RETRY_S = 1.0  # a store that blinked is back by then
+LAST_RETRY_S = 60.0  # an outage of hours costs one pass a minute
+ERRORS_KEPT = 20  # a report stays readable, and far below a message's limit
+
+
+class WarmFailed(Exception):
+    """A part of the plan could not be loaded; `retry` says whether a later pass may load it."""
+
+    def __init__(self, detail: str, *, retry: bool) -> None:
+        super().__init__(detail)
+        self.retry = retry
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a pass has done so far; the plan fills it in while it loads."""
+
+    clock: Clock
+    source: WarmSource = "none"
+    requested: int = 0
+    loaded: int = 0
+    failed: int = 0
+    skipped: int = 0
+    bytes: int = 0
+    phases: dict[str, float] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+    retry: bool = False
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time a part of the pass, in milliseconds."""
+        started = self.clock.monotonic_s()
+        try:
+            yield
+        finally:
+            self.phases[name] = round((self.clock.monotonic_s() - started) * 1000, 3)
+
+    def fail(self, error: str, *, entries: int = 1, retry: bool = False) -> None:
+        """Note that `entries` planned entries were not loaded, and why."""
+        self.failed += entries
+        self.retry = self.retry or retry
+        if len(self.errors) < ERRORS_KEPT:
+            self.errors.append(error[:300])
+
+    def status(self) -> WarmStatus:
+        """`warm` when all that was planned is loaded, also when there was nothing to load."""
+        if not self.errors and self.loaded + self.skipped >= self.requested:
+            return "warm" if not self.skipped else "partial"
+        return "partial" if self.loaded else "cold"
+
+
+Plan = Callable[[Tally], Awaitable[None]]
+
+
+class Warmer:
+    """Runs an actor's warming plan: single flight, deadline, report, retries in the background."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        actor: str,
+        shard: int | None,
+        clock: Clock,
+        chance: Chance,
+        background: Background,
+        deadline_s: float,
+    ) -> None:
+        self._plan, self._actor, self._shard = plan, actor, shard
+        self._clock, self._chance, self._background = clock, chance, background
+        self._deadline_s = deadline_s
+        self._running: asyncio.Task[WarmReport] | None = None
+        self._retrying = False
+        self._stopped = False
+        self.last: WarmReport | None = None
+
+    @property
+    def degraded(self) -> str:
+        """Why the slice is not whole, in one line; empty when it is, or when no pass has ended yet."""
+        if self.last is None or self.last.status == "warm":
+            return ""
+        return self.last.errors[0] if self.last.errors else f"warmed {self.last.status}"
+
+    async def run(self, *, force: bool = False) -> WarmReport:
+        """Give the report of the pass under way, or of a new one; with `force` always of a new one."""
+        if self._running is not None and not force:
+            return await asyncio.shield(self._running)
+        self._running = asyncio.create_task(self._after(self._running), name=f"warm {self._actor}")
+        return await asyncio.shield(self._running)
+
+    async def stop(self) -> None:
+        """Cancel what runs."""
+        self._stopped = True
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+
+    async def _after(self, earlier: asyncio.Task[WarmReport] | None) -> WarmReport:
+        if earlier is not None:
+            await asyncio.gather(earlier, return_exceptions=True)
+        try:
+            return await self._pass()
+        finally:
+            if self._running is asyncio.current_task():
+                self._running = None
+
+    async def _pass(self) -> WarmReport:
+        tally = Tally(self._clock)
+        started = self._clock.monotonic_s()
+        with metered(background=True) as scope:
+            await self._load(tally)
+        self.last = self._report(tally, scope, started)
+        if tally.retry and not self._retrying and not self._stopped:
+            self._retrying = True
+            self._background.spawn(f"warm again {self._actor}", self._again)
+        return self.last
+
+    async def _load(self, tally: Tally) -> None:
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                await self._plan(tally)
+        except TimeoutError:
+            self._failed(tally, f"deadline of {self._deadline_s:g} s passed", retry=True)
+        except (StoreError, Unreachable, WarmFailed) as error:
+            self._failed(tally, f"{type(error).__name__}: {error}", retry=getattr(error, "retry", True))
+        except Exception as error:
+            log.exception("warm_plan_defect", actor=self._actor)
+            self._failed(tally, f"{type(error).__name__}: {error}", retry=False)
+
+    def _failed(self, tally: Tally, error: str, *, retry: bool) -> None:
+        missing = max(0, tally.requested - tally.loaded - tally.failed - tally.skipped)
+        tally.fail(error, entries=missing, retry=retry)
+        log.warning("cache_warming_failed", actor=self._actor, shard=self._shard, error=error)
+
+    def _report(self, tally: Tally, scope: Scope, started: float) -> WarmReport:
+        return WarmReport(
+            actor=self._actor,
+            shard=self._shard,
+            status=tally.status(),
+            source=tally.source,
+            requested=tally.requested,
+            loaded=tally.loaded,
+            failed=tally.failed,
+            skipped=tally.skipped,
+            store_reads=scope.reads.calls,
+            documents=scope.reads.documents,
+            bytes=tally.bytes,
+            duration_ms=round((self._clock.monotonic_s() - started) * 1000, 3),
+            phases=dict(tally.phases),
+            errors=tuple(tally.errors),
+        )
+
+    async def _again(self) -> None:
+        delay = FIRST_RETRY_S
+        try:
+            while not self._stopped:
+                await self._clock.sleep(delay * self._chance.uniform(0.8, 1.2))
+                report = await self.run()
+                if report.status == "warm":
+                    return
+                delay = min(delay * 2, LAST_RETRY_S)
+        finally:
+            self._retrying = False

@@ -1,0 +1,1 @@
+"""How the world gets in and out: settings, stores, Telegram, models, transports, web and CLI."""

@@ -1,0 +1,84 @@
+"""`dev`, `serve`, `poll` and `demo`: the commands that run the bot."""
+
+import sys
+
+import click
+import msgspec
+
+from app.cli.running import fail, run, settings, until_stopped
+from app.demo.play import play
+from app.dev import Dev
+from app.polling import Polling
+from app.service import Service
+from app.settings import Settings
+
+Port = click.IntRange(0, 65535)
+
+
+@click.command()
+@click.option("--port", type=Port, help="Port of the console and the webhook (default 8080).")
+def dev(port: int | None) -> None:
+    """Run everything in one process, with a Telegram simulator and a console in the browser."""
+    run(_dev(_at(settings(), port)))
+
+
+@click.command()
+@click.option("--port", type=Port, help="Port to listen on (default FIRSTLIGHT_PORT, 8080).")
+def serve(port: int | None) -> None:
+    """Run the webhook service in one process."""
+    run(_serve(_at(settings(serves=True), port)))
+
+
+@click.command()
+def poll() -> None:
+    """Fetch updates by long polling instead of a webhook; the same pipeline."""
+    run(_poll(settings(serves=True)))
+
+
+@click.command()
+def demo() -> None:
+    """Play a recorded conversation, restart cold, play on, and show that nothing was lost."""
+    sys.exit(0 if run(play()) else 1)
+
+
+async def _dev(chosen: Settings) -> None:
+    development = Dev(chosen)
+    try:
+        await development.start()
+    except OSError as error:
+        fail(_taken(chosen, error))
+    try:
+        click.echo(f"Firstlight is at {development.url} - open it in a browser and chat. Ctrl-C ends it.")
+        await until_stopped()
+    finally:
+        await development.stop()
+
+
+async def _serve(chosen: Settings) -> None:
+    service = Service(chosen)
+    try:
+        await service.start()
+        click.echo(f"Firstlight takes updates at {service.url}/webhook/telegram", err=True)
+        await until_stopped()
+    except OSError as error:
+        fail(_taken(chosen, error))
+    finally:
+        await service.stop()
+
+
+async def _poll(chosen: Settings) -> None:
+    polling = Polling(chosen)
+    try:
+        await polling.start()
+        click.echo("Firstlight fetches updates. Ctrl-C ends it.", err=True)
+        await until_stopped()
+    finally:
+        await polling.stop()
+
+
+def _at(chosen: Settings, port: int | None) -> Settings:
+    return chosen if port is None else msgspec.structs.replace(chosen, port=port)
+
+
+def _taken(chosen: Settings, error: OSError) -> str:
+    return f"can't listen on {chosen.host}:{chosen.port}: {error.strerror or error}; choose another --port"

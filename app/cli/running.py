@@ -1,0 +1,47 @@
+"""How commands run the asynchronous world: one loop, ended by Ctrl-C or SIGTERM, failures in one line."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Coroutine
+from typing import Any, NoReturn, TypeVar
+
+import click
+import uvloop
+
+from app.observability import configure_logging
+from app.settings import Settings, load
+
+T = TypeVar("T")
+
+
+def settings(*, serves: bool = False) -> Settings:
+    """Read the settings, send the log to stderr, and warn of what is odd."""
+    loaded = load()
+    configure_logging(loaded.log_level, loaded.secrets())
+    for warning in loaded.warnings(serves=serves):
+        click.echo(f"firstlight: {warning}", err=True)
+    return loaded
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end on a fast loop; Ctrl-C ends it with exit code 130."""
+    try:
+        return uvloop.run(work)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def fail(reason: str) -> NoReturn:
+    """Say in one line why the thing asked for failed, and exit with 1."""
+    click.echo(f"firstlight: {reason}", err=True)
+    sys.exit(1)
+
+
+async def until_stopped() -> None:
+    """Wait for SIGINT or SIGTERM."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    await stopped.wait()

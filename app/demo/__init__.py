@@ -1,0 +1,1 @@
+"""The demo: a recorded conversation, and the player that proves what it shows."""

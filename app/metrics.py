@@ -1,0 +1,161 @@
+"""What Prometheus reads at /metrics: counts of this process, and what the actors tell of themselves."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from app.telegram.kinds import IGNORED_REASONS, KINDS, UNREADABLE_REASONS
+from contracts.warming import ActorStats
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+ACCEPT_BUCKETS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
+UPDATE_KINDS: Final = KINDS | {"unknown", "unreadable", "unread"}  # unread: refused before it was looked into
+OUTCOMES: Final = frozenset(
+    {
+        "queue",
+        "ignored",
+        "refused",
+        "quarantined",
+        "duplicate",
+        "mailbox_full",
+        "unavailable",
+        "unauthorized",
+        "rejected",
+        "defect",
+    }
+)
+REASONS: Final = IGNORED_REASONS | UNREADABLE_REASONS | {"not_allowed", "too_long"}
+OTHER: Final = "other"  # a label's value never comes from input, so that the number of series is bounded
+
+
+class Metrics:
+    """The counters of one process, on a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._actors = ActorsCollector()
+        self.registry.register(self._actors)
+        self._updates = Counter(
+            "firstlight_updates", "Updates by kind and outcome.", ("kind", "outcome"), registry=self.registry
+        )
+        self._unanswered = Counter(
+            "firstlight_updates_unanswered",
+            "Updates that get no turn, by verdict and reason.",
+            ("verdict", "reason"),
+            registry=self.registry,
+        )
+        self._accept = Histogram(
+            "firstlight_accept_seconds",
+            "Time until an update was durably accepted.",
+            buckets=ACCEPT_BUCKETS_S,
+            registry=self.registry,
+        )
+        self._turns = Counter("firstlight_turns", "Turns by outcome.", ("outcome",), registry=self.registry)
+        self._tokens = Counter(
+            "firstlight_model_tokens", "Model tokens by direction.", ("direction",), registry=self.registry
+        )
+        self._telegram = Counter(
+            "firstlight_telegram_calls",
+            "Bot API calls by method and outcome.",
+            ("method", "outcome"),
+            registry=self.registry,
+        )
+
+    def update(self, kind: str, outcome: str) -> None:
+        """Count an update; unknown words count as `other`."""
+        self._updates.labels(_known(kind, UPDATE_KINDS), _known(outcome, OUTCOMES)).inc()
+
+    def unanswered(self, verdict: str, reason: str) -> None:
+        """Count an update that gets no turn; unknown words count as `other`."""
+        self._unanswered.labels(_known(verdict, OUTCOMES), _known(reason, REASONS)).inc()
+
+    def accepted(self, seconds: float) -> None:
+        """Note how long a durable accept took."""
+        self._accept.observe(seconds)
+
+    def turn(self, outcome: str) -> None:
+        """Count a turn that ended; `outcome` is a TurnState."""
+        self._turns.labels(outcome).inc()
+
+    def tokens(self, read: int, written: int) -> None:
+        """Count what a model read and wrote."""
+        self._tokens.labels("read").inc(read)
+        self._tokens.labels("written").inc(written)
+
+    def telegram_call(self, method: str, outcome: str) -> None:
+        """Count a Bot API call; both words are the caller's own, never from input."""
+        self._telegram.labels(method, outcome).inc()
+
+    def page(self, actors: Sequence[ActorStats]) -> bytes:
+        """The text that Prometheus reads (`CONTENT_TYPE`), with these statistics of the actors."""
+        self._actors.known = tuple(actors)
+        return generate_latest(self.registry)
+
+
+class ActorsCollector(Collector):
+    """Shows the latest statistics of each actor as `firstlight_actor_*`."""
+
+    known: tuple[ActorStats, ...] = ()
+
+    def collect(self) -> Iterable[Metric]:
+        """One family for each count, one sample for each actor and shard."""
+        for name, text in _COUNTS.items():
+            counter = CounterMetricFamily(f"firstlight_actor_{name}", text, labels=("actor", "shard"))
+            for stats in self.known:
+                counter.add_metric(_labels(stats), _count(stats, name))
+            yield counter
+        yield from (self._gauge(name, text) for name, text in _SIZES.items())
+        yield self._warmed()
+        yield self._events()
+
+    def _gauge(self, name: str, text: str) -> Metric:
+        gauge = GaugeMetricFamily(f"firstlight_actor_{name}", text, labels=("actor", "shard"))
+        for stats in self.known:
+            gauge.add_metric(_labels(stats), getattr(stats, name))
+        return gauge
+
+    def _warmed(self) -> Metric:
+        text = "1 when the last warming pass loaded all that was planned."
+        gauge = GaugeMetricFamily("firstlight_actor_warm", text, labels=("actor", "shard"))
+        for stats in self.known:
+            gauge.add_metric(_labels(stats), float(stats.warm is not None and stats.warm.status == "warm"))
+        return gauge
+
+    def _events(self) -> Metric:
+        text = "What else an actor counts, by name."
+        counter = CounterMetricFamily("firstlight_actor_events", text, labels=("actor", "shard", "event"))
+        for stats in self.known:
+            for event, count in stats.counters.items():
+                counter.add_metric([*_labels(stats), event], count)
+        return counter
+
+
+# ---------------------------------------------------------------- helpers
+
+_COUNTS: Final[Mapping[str, str]] = {
+    "hits": "Reads that L1 answered.",
+    "misses": "Reads that L1 could not answer.",
+    "loads": "Values loaded into L1.",
+    "evictions": "Values that left L1 for space.",
+    "store_reads": "Store reads that requests caused.",
+    "store_writes": "Store writes that requests caused.",
+    "background_reads": "Store reads of warming and refreshing.",
+    "background_writes": "Store writes of the background.",
+}
+_SIZES: Final[Mapping[str, str]] = {"entries": "Values in L1.", "bytes": "Bytes in L1."}
+
+
+def _count(stats: ActorStats, name: str) -> float:
+    value = getattr(stats, name)
+    return float(value if isinstance(value, int) else value.calls)
+
+
+def _labels(stats: ActorStats) -> list[str]:
+    return [stats.actor, "" if stats.shard is None else str(stats.shard)]
+
+
+def _known(word: str, words: frozenset[str]) -> str:
+    return word if word in words else OTHER

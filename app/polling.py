@@ -1,0 +1,74 @@
+"""`firstlight poll`: the same pipeline as the webhook, fed by long polling; durable updates are confirmed."""
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from actors.ports import TelegramError, TokenRefused
+from app.metrics import Metrics
+from app.service import Gateway
+from app.settings import Settings
+from app.system import LocalSystem
+from app.web.webhook import Webhook, WebhookRules
+
+log = structlog.get_logger(__name__)
+
+RETRY_S: Final = 2.0  # Telegram or the store is away; asked again, it gives the same updates
+
+
+class Polling:
+    """Fetches updates and takes them in, in order."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._system = LocalSystem(settings)
+        self._gateway = Gateway(settings)
+        world = self._system.world
+        self._intake = Webhook(
+            rules=WebhookRules(
+                secret=b"-", bot=settings.bot_id, allowed_users=settings.allowed_users
+            ),  # nobody posts here
+            fleet=self._system.fleet,
+            identity=lambda: self._gateway.client.identity,
+            background=world.background,
+            metrics=Metrics(),
+            clock=world.clock,
+            callbacks=self._gateway.client,
+        )
+        self._fetching: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start the actors, then fetch."""
+        await self._system.start()
+        self._gateway.start()
+        self._fetching = asyncio.create_task(self._fetch(), name="getUpdates")
+
+    async def stop(self) -> None:
+        """Fetch no more, let turns end or hand them back; idempotent."""
+        if self._fetching is not None:
+            self._fetching.cancel()
+            await asyncio.gather(self._fetching, return_exceptions=True)
+        await self._system.world.background.drain(RETRY_S)
+        await self._system.stop()
+        await self._gateway.stop()
+
+    async def _fetch(self) -> None:
+        offset = 0
+        while True:
+            try:
+                for update in await self._gateway.client.get_updates(offset):
+                    await self._take(update.body)
+                    offset = update.update_id + 1
+            except TokenRefused as error:
+                log.error("telegram_token_refused", error=str(error))
+                return
+            except TelegramError as error:
+                log.warning("poll_failed", error=str(error))
+                await asyncio.sleep(RETRY_S)
+
+    async def _take(self, body: bytes) -> None:
+        """Take an update in, again and again until it is durable: Telegram forgets it at the next call."""
+        while True:
+            if (await self._intake.take(body)).status == 200:
+                return
+            await asyncio.sleep(RETRY_S)

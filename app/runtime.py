@@ -1,0 +1,87 @@
+"""This process's time, randomness and background tasks, as the actors' ports ask for them."""
+
+import asyncio
+import random
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+MOST_TASKS = 10_000  # some 50 MB of waiting turns; more means that nothing moves any more
+
+
+class SystemClock:
+    """The port Clock by this machine's clocks."""
+
+    def monotonic_s(self) -> float:
+        """Seconds that never go backwards."""
+        return time.monotonic()
+
+    def unix_s(self) -> float:
+        """Seconds since 1970."""
+        return time.time()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)
+
+
+class SystemChance:
+    """The port Chance by the operating system, asked each time: a restored snapshot repeats nothing."""
+
+    def __init__(self) -> None:
+        self._random = random.SystemRandom()
+
+    def token(self) -> str:
+        """128 random bits in hexadecimal."""
+        return secrets.token_hex(16)
+
+    def uniform(self, low: float, high: float) -> float:
+        """A number between the two."""
+        return self._random.uniform(low, high)
+
+
+class Tasks:
+    """The port Background by asyncio tasks of this loop, at most `most` at once.
+
+    Each runs in a copy of the caller's context. Work beyond the bound, or after a drain, is dropped and
+    logged: all that is spawned (turns, warming) is found again by the sweeper or asked for anew.
+    """
+
+    def __init__(self, most: int = MOST_TASKS) -> None:
+        self._most = most
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._draining = False
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def spawn(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
+        """Run `work` beside the caller; `name` stands in the log when it fails or is dropped."""
+        if self._draining or len(self._tasks) >= self._most:
+            log.warning("background_dropped", task=name, running=len(self._tasks), draining=self._draining)
+            return
+        task = asyncio.create_task(self._run(name, work), name=name)
+        self._tasks.add(task)  # the loop itself holds tasks weakly
+        task.add_done_callback(self._tasks.discard)
+
+    async def drain(self, deadline_s: float) -> int:
+        """Take nothing new, wait for what runs, cancel what is left; gives how many were cancelled."""
+        self._draining = True
+        running = self._tasks - {asyncio.current_task()}  # from inside: not for itself
+        if not running:
+            return 0
+        _done, late = await asyncio.wait(running, timeout=deadline_s)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+        return len(late)
+
+    async def _run(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await work()
+        except Exception:  # the stated outcome: nobody awaits this task, so that its failure is logged here
+            log.exception("background_failed", task=name)

@@ -1,0 +1,126 @@
+"""The webhook service in one process: the actors, a Telegram client of the gateway's own, and the web application."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from actors.commands import DESCRIPTIONS
+from actors.ports import TelegramError, TokenRefused
+from app.metrics import Metrics
+from app.settings import Settings
+from app.system import LocalSystem
+from app.telegram.client import TelegramClient
+from app.telegram.methods import BotCommand
+from app.web.server import WebParts, WebServer, create_app
+from app.web.webhook import WebhookRules
+
+log = structlog.get_logger(__name__)
+
+FIRST_RETRY_S: Final = 1.0  # Telegram blinked
+LAST_RETRY_S: Final = 60.0  # Telegram is away: group updates answer 503 meanwhile, and it keeps them
+
+
+class Gateway:
+    """The Telegram side of whatever takes updates in: who we are, and the answers to pressed buttons."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.client = TelegramClient(settings.require_telegram().reveal(), settings.telegram_api_url)
+        self._learning: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Learn the bot's username beside the caller, as long as it takes."""
+        self._learning = asyncio.create_task(self._learn(), name="getMe")
+
+    async def stop(self) -> None:
+        """Give connections back."""
+        if self._learning is not None:
+            self._learning.cancel()
+            await asyncio.gather(self._learning, return_exceptions=True)
+        await self.client.close()
+
+    async def _learn(self) -> None:
+        await _until_done(self._introduce)
+
+    async def _introduce(self) -> None:
+        await self.client.get_me()
+        commands = [BotCommand(name, meaning) for name, meaning in DESCRIPTIONS.items()]
+        await self.client.set_my_commands(commands)
+
+
+class Service:
+    """`serve`, and with `extend` also `dev`: from the settings to a socket that accepts updates."""
+
+    def __init__(
+        self, settings: Settings, extend: Callable[[web.Application, "Service"], None] | None = None
+    ) -> None:
+        self.settings = settings
+        self.system = LocalSystem(settings)
+        self.gateway = Gateway(settings)
+        self._extend = extend
+        self._server: WebServer | None = None
+
+    async def start(self) -> None:
+        """Listen as soon as the actors are in their places, then warm them; raises OSError for a taken port."""
+        await self.system.open()
+        self.gateway.start()
+        app = create_app(self.web_parts())
+        if self._extend is not None:
+            self._extend(app, self)
+        self._server = WebServer(app, self.settings.host, self.settings.port)
+        await self._server.start()
+        await self.system.warm_up()
+
+    async def stop(self) -> None:
+        """Take nothing more in, let turns end or hand them back, and close; idempotent."""
+        if self._server is not None:
+            await self._server.stop()
+        await self.system.stop()
+        await self.gateway.stop()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        assert self._server is not None, "started before"
+        host = self.settings.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self._server.port}"
+
+    def web_parts(self) -> WebParts:
+        """What the web application is made of."""
+        admin = self.settings.admin_token
+        return WebParts(
+            fleet=self.system.fleet,
+            rules=webhook_rules(self.settings),
+            identity=lambda: self.gateway.client.identity,
+            background=self.system.world.background,
+            metrics=Metrics(),
+            clock=self.system.world.clock,
+            callbacks=self.gateway.client,
+            admin_token=admin.reveal().encode() if admin else None,
+        )
+
+
+def webhook_rules(settings: Settings) -> WebhookRules:
+    """Whom the webhook listens to; raises SettingsError without a secret or a token."""
+    return WebhookRules(
+        secret=settings.require_webhook_secret().reveal().encode(),
+        bot=int(settings.require_telegram().reveal().partition(":")[0]),
+        allowed_users=settings.allowed_users,
+    )
+
+
+async def _until_done(work: Callable[[], Awaitable[None]]) -> None:
+    """Try until it succeeds, or the token is refused, which only an operator can mend."""
+    pause_s = FIRST_RETRY_S
+    while True:
+        try:
+            return await work()
+        except TokenRefused as error:
+            log.error("telegram_token_refused", error=str(error))
+            return None
+        except TelegramError as error:
+            log.warning("telegram_unreachable", error=str(error))
+        await asyncio.sleep(pause_s)
+        pause_s = min(pause_s * 2, LAST_RETRY_S)

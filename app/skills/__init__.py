@@ -1,0 +1,1 @@
+"""Skill files: found, read, parsed, and checked for their authors."""

@@ -1,0 +1,35 @@
+"""A store as the wiring sees it: opened once in a process, with an adapter for each actor's meter."""
+
+from typing import Final, Protocol
+
+from actors.ports import SessionStore, SkillStatsStore, StoreMeter
+from app.lazily import load
+from app.settings import FirestoreAddress, Settings, SqliteAddress
+
+_STORES: Final = {
+    SqliteAddress: "app.store.sqlite_opening:open_from",
+    FirestoreAddress: "app.store.firestore_opening:open_from",
+}
+
+
+class Database(Protocol):
+    """A database and its adapters. The last adapter's `close` closes it."""
+
+    async def open(self) -> None:
+        """Connect on the running loop; raises StoreDenied when that can never work."""
+
+    def sessions(self, meter: StoreMeter) -> SessionStore:
+        """The adapter of a SessionCacheActor."""
+
+    def skills(self, meter: StoreMeter) -> SkillStatsStore:
+        """The adapter of a SkillRegistryActor."""
+
+    async def close(self) -> None:
+        """Give connections back; idempotent."""
+
+
+def choose(settings: Settings) -> Database:
+    """The database that the settings name; its libraries are imported here, and only they."""
+    address = settings.require_store()
+    database: Database = load(_STORES[type(address)])(address, settings)
+    return database

@@ -1,0 +1,228 @@
+"""Sessions, mailboxes and updates in Firestore: every write is one commit without a read before it."""
+
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from actors.ports import (
+    Appended,
+    ChatState,
+    LeaseRecord,
+    SessionBatch,
+    SessionRecord,
+    SessionStore,
+    StoreDown,
+    StoreMeter,
+    TurnWrite,
+    TurnWritten,
+    UpdateRecord,
+    VersionConflict,
+)
+from app.store import firestore_docs as docs
+from app.store.firestore_client import Applied, FirestoreDatabase, Found
+from app.store.firestore_errors import PreconditionFailed
+from app.store.firestore_plans import open_plan, recent_plan, states_plan
+from app.store.firestore_poison import Poison
+from app.store.firestore_requests import Change, Search, When
+from app.store.firestore_search import find
+from contracts.turns import TurnState
+
+_ERASE_CHUNK: Final = 500  # writes a commit, as Firestore's quota page advises
+_ERASE_ROUNDS: Final = 100  # 50,000 ended updates of one chat within their week of life; so that it ends
+
+
+class FirestoreSessionStore(SessionStore):
+    """The SessionStore port on an open FirestoreDatabase; `unix_s` serves to date expiries, days ahead."""
+
+    def __init__(
+        self, database: FirestoreDatabase, meter: StoreMeter, *, unix_s: Callable[[], float] = time.time
+    ) -> None:
+        self._database = database
+        self._meter = meter
+        self._unix_s = unix_s
+        database.join(self)
+
+    async def close(self) -> None:
+        """Leave the database; the last adapter on it closes the connection."""
+        await self._database.leave(self)
+
+    # ------------------------------------------------------------ writing
+
+    async def append(self, record: UpdateRecord) -> Appended:
+        """Create the update and its ticket; an update that is there is a duplicate."""
+        operation = secrets.token_hex(12)
+        try:
+            applied = await self._commit(docs.append_changes(record, operation, self._now()))
+        except PreconditionFailed as error:
+            return await self._appended_before(record, operation) if error.unsure else Appended(created=False)
+        waiting = applied[1].results[0] if record.open else 0
+        return Appended(created=True, version=applied[0].version, waiting=waiting)
+
+    async def _appended_before(self, record: UpdateRecord, operation: str) -> Appended:
+        """An attempt had no answer and the next one found the update: see whose it is."""
+        update, mailbox = await self._look(docs.update_path(record.key), docs.mailbox_path(record.chat))
+        if not docs.has_operation(update, operation, "accept_op"):
+            return Appended(created=False)
+        waiting = docs.read_waiting(mailbox) if record.open else 0
+        return Appended(created=True, version=docs.version_of(update), waiting=waiting)
+
+    async def write_turn(self, write: TurnWrite) -> TurnWritten:
+        """Write update, session and mailbox in one commit; raises VersionConflict naming what had moved."""
+        try:
+            mailbox, update, *session = await self._commit(docs.turn_changes(write, self._now()))
+        except PreconditionFailed as error:
+            return await self._written_before(write, error)
+        return TurnWritten(
+            update_version=update.version,
+            session_version=session[0].version if session else 0,
+            waiting=max(mailbox.results[0], 0),
+        )
+
+    async def _written_before(self, write: TurnWrite, error: PreconditionFailed) -> TurnWritten:
+        """Tell a repeated write, which has happened, from a conflict, and that one's cause."""
+        chat, key = write.update.chat, write.update.key
+        update, session, mailbox = await self._look(
+            docs.update_path(key), docs.session_path(chat), docs.mailbox_path(chat)
+        )
+        if not docs.has_operation(update, write.operation):
+            raise _conflict(write, update, session) from error
+        return TurnWritten(
+            update_version=docs.version_of(update),
+            session_version=_session_version(write, update, session),
+            waiting=docs.read_waiting(mailbox),
+        )
+
+    async def write_session(self, session: SessionRecord, operation: str) -> int:
+        """Write a session, or a tombstone for an empty body, at its next version."""
+        try:
+            (applied,) = await self._commit([docs.session_change(session, operation, self._now())])
+        except PreconditionFailed as error:
+            (stored,) = await self._look(docs.session_path(session.chat))
+            if not docs.has_operation(stored, operation):
+                raise VersionConflict("session") from error
+            return docs.version_of(stored)
+        return applied.version
+
+    async def write_lease(self, chat: int, lease: LeaseRecord | None) -> None:
+        """Write the lease with the store's time, or give it up."""
+        await self._commit([docs.lease_change(chat, lease)])
+
+    # ------------------------------------------------------------ reading
+
+    async def read_chat(self, chat: int) -> ChatState:
+        """Read session and mailbox in one call and, only if updates wait, those in a second one.
+
+        A session that can't be read comes as an empty one at its version, so that it can be replaced.
+        """
+        poison = Poison()
+        path = docs.mailbox_path(chat)
+        found = await self._get([docs.session_path(chat), path])
+        mailbox = found.documents.get(path)
+        tickets = poison.guard(path, mailbox, lambda _, it: docs.read_tickets(it)) or ()
+        lease = poison.guard(path, mailbox, lambda _, it: docs.read_lease(it, found.read_at_us))
+        sessions = _sessions(found, poison)
+        waiting = await self._waiting(tickets, poison)
+        return ChatState(
+            session=sessions[0] if sessions else None,
+            open_updates=waiting,
+            lease=lease,
+            set_aside=poison.found,
+        )
+
+    async def _waiting(self, tickets: Sequence[str], poison: Poison) -> tuple[UpdateRecord, ...]:
+        if not tickets:
+            return ()
+        found = (await self._get([docs.update_path(key) for key in tickets])).documents
+        in_order = {path: found.get(path) for path in map(docs.update_path, tickets)}
+        records = poison.readable(in_order, docs.read_update)
+        return tuple(record for record in records if record.open)  # the others ended between the two calls
+
+    async def read_sessions(self, chats: Sequence[int]) -> SessionBatch:
+        """Read these sessions in one parallel wave, tombstones and unreadable ones as empty ones."""
+        poison = Poison()
+        found = await self._get([docs.session_path(chat) for chat in chats])
+        return SessionBatch(sessions=_sessions(found, poison), set_aside=poison.found)
+
+    async def recent_sessions(self, shard: int, limit: int) -> SessionBatch:
+        """Give the newest sessions of the shard; without its index, by a wider query that needs none."""
+        sessions, poison = await find(self._database, recent_plan(shard, limit), self._meter)
+        return SessionBatch(sessions=sessions, set_aside=poison.found)
+
+    async def open_updates(self, shard: int, limit: int) -> Sequence[UpdateRecord]:
+        """Give the shard's updates without an end; without its index, by a wider query that needs none."""
+        updates, _ = await find(self._database, open_plan(shard, limit), self._meter)
+        return updates
+
+    async def find_updates(self, states: Sequence[TurnState], limit: int) -> Sequence[UpdateRecord]:
+        """Give updates in one of these states; without its index, by a wider query that needs none."""
+        if not states:
+            return ()
+        updates, _ = await find(self._database, states_plan(states, limit), self._meter)
+        return updates
+
+    # ------------------------------------------------------------ ends
+
+    async def erase_updates(self, chat: int) -> int:
+        """Empty the bodies of the chat's ended updates, 500 in a commit."""
+        equal = {"chat": chat, "open": False, "erased": False}
+        search = Search(collection=docs.UPDATES, limit=_ERASE_CHUNK, equal=equal, only_names=True)
+        erased = 0
+        for _ in range(_ERASE_ROUNDS):
+            found = await self._database.query(search, self._meter)
+            if not found.documents:
+                break
+            erased += await self._erase(list(found.documents))
+        return erased
+
+    async def _erase(self, paths: Sequence[str]) -> int:
+        emptied = {"body": b"", "erased": True}
+        try:
+            await self._commit([Change(document=path, fields=emptied, when=When.PRESENT) for path in paths])
+        except PreconditionFailed:
+            return 0  # one has just expired; the next query no longer gives it
+        return len(paths)
+
+    async def purge(self, limit: int) -> int:  # noqa: ARG002  # the port's
+        """Do nothing: the TTL policy on `expires_at` deletes, and reads leave out what is past it."""
+        return 0
+
+    # ------------------------------------------------------------ helpers
+
+    async def _commit(self, changes: Sequence[Change]) -> tuple[Applied, ...]:
+        return await self._database.commit(changes, self._meter)
+
+    async def _get(self, paths: Sequence[str]) -> Found:
+        return await self._database.get_all(paths, self._meter)
+
+    async def _look(self, *paths: str) -> list[Any | None]:
+        found = await self._get(paths)
+        return [found.documents.get(path) for path in paths]
+
+    def _now(self) -> datetime:
+        return docs.utc(self._unix_s())
+
+
+def _sessions(found: Found, poison: Poison) -> tuple[SessionRecord, ...]:
+    paths = [path for path in found.documents if path.startswith(f"{docs.SESSIONS}/")]
+    return tuple(_session(path, found.documents[path], poison) for path in paths)
+
+
+def _session(path: str, document: Any, poison: Poison) -> SessionRecord:
+    return poison.guard(path, document, docs.read_session) or docs.blank_session(path, document)
+
+
+def _conflict(write: TurnWrite, update: Any | None, session: Any | None) -> VersionConflict | StoreDown:
+    if docs.version_of(update) != write.update.version:
+        return VersionConflict("update")
+    if write.session is not None and docs.version_of(session) != write.session.version:
+        return VersionConflict("session")
+    return StoreDown("the commit was refused, yet everything is at the version it wants: contended")
+
+
+def _session_version(write: TurnWrite, update: Any, session: Any | None) -> int:
+    """Another write may have moved the session since: then the version that ours had, which was the update's."""
+    if write.session is None:
+        return 0
+    return docs.version_of(session if docs.has_operation(session, write.operation) else update)

@@ -1,0 +1,272 @@
+"""Records of the store port as Firestore documents, and back, one story for all collections.
+
+`telegram_sessions/{chat}`    shard, updated_at, deleted, body, op, expires_at (tombstones only)
+`mailboxes/{chat}`            tickets (update keys in arrival order), waiting,
+                              lease {lease, owner, update_key, attempt, renewed_at}
+`updates/{bot}:{update}`      chat, shard, state, open, reason, body, erased, accepted_at, op, accept_op,
+                              ended_at and expires_at (once it has ended)
+`op` names the write that a document is the result of, so that a repeated write is recognised.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, get_args
+
+from actors.ports import LeaseRecord, SessionRecord, TurnWrite, UpdateRecord
+from app.store.firestore_requests import Change, When
+from app.store.firestore_values import (
+    Fields,
+    UnreadableDocument,
+    kind_of,
+    micros,
+    read_bool,
+    read_bytes,
+    read_int,
+    read_map,
+    read_micros,
+    read_text,
+    read_texts,
+)
+from contracts.turns import TurnState
+
+SESSIONS: Final = "telegram_sessions"
+MAILBOXES: Final = "mailboxes"
+UPDATES: Final = "updates"
+
+UPDATE_KEPT: Final = timedelta(days=7)
+"""How long an ended update is kept: Telegram redelivers for a day, people look at failures for a week."""
+TOMBSTONE_KEPT: Final = timedelta(days=30)
+"""How long a forgotten session's tombstone is kept; a warm image older than that is set aside."""
+
+_STATES: Final = frozenset(get_args(TurnState))
+_INT64: Final = 2**63
+
+
+def session_path(chat: int) -> str:
+    """Give the path of a chat's session."""
+    return f"{SESSIONS}/{chat}"
+
+
+def mailbox_path(chat: int) -> str:
+    """Give the path of a chat's mailbox."""
+    return f"{MAILBOXES}/{chat}"
+
+
+def update_path(key: str) -> str:
+    """Give the path of an update."""
+    return f"{UPDATES}/{key}"
+
+
+# ---------------------------------------------------------------- changes
+
+
+def append_changes(record: UpdateRecord, operation: str, now: datetime) -> list[Change]:
+    """The accepted update, and, if it is open, its ticket; the mailbox need not exist yet."""
+    fields = _update_fields(record, operation, now) | {
+        "chat": record.chat,
+        "shard": record.shard,
+        "accept_op": operation,
+    }
+    times = ("accepted_at",) if record.open else ("accepted_at", "ended_at")
+    update = Change(document=update_path(record.key), fields=fields, server_times=times, when=When.ABSENT)
+    return [update, _enqueue(record)] if record.open else [update]
+
+
+def turn_changes(write: TurnWrite, now: datetime) -> list[Change]:
+    """A step of a turn: the mailbox (first, its count is read by position), the update, maybe the session."""
+    record = write.update
+    update = Change(
+        document=update_path(record.key),
+        fields=_update_fields(record, write.operation, now),
+        server_times=() if record.open else ("ended_at",),
+        when=at_version(record.version),
+    )
+    mailbox = _count(record.chat) if record.open else _dequeue(record)
+    changes = [mailbox, update]
+    if write.session is not None:
+        changes.append(session_change(write.session, write.operation, now))
+    return changes
+
+
+def session_change(session: SessionRecord, operation: str, now: datetime) -> Change:
+    """The session at its next version; an empty body makes it a tombstone."""
+    deleted = not session.body
+    fields = {"shard": session.shard, "deleted": deleted, "body": session.body, "op": operation}
+    return Change(
+        document=session_path(session.chat),
+        fields=fields | ({"expires_at": now + TOMBSTONE_KEPT} if deleted else {}),
+        cleared=() if deleted else ("expires_at",),
+        server_times=("updated_at",),
+        when=at_version(session.version),
+    )
+
+
+def lease_change(chat: int, lease: LeaseRecord | None) -> Change:
+    """The lease renewed at store time, or given up."""
+    if lease is None:
+        return Change(document=mailbox_path(chat), cleared=("lease",))
+    fields = {"lease": lease.lease, "owner": lease.owner, "update_key": lease.update_key}
+    return Change(
+        document=mailbox_path(chat),
+        fields={"lease": fields | {"attempt": lease.attempt}},
+        server_times=("lease.renewed_at",),
+    )
+
+
+def at_version(version: int) -> When | int:
+    """Version 0 means that the document must not exist."""
+    return version or When.ABSENT
+
+
+def _update_fields(record: UpdateRecord, operation: str, now: datetime) -> dict[str, Any]:
+    fields = {
+        "state": record.state,
+        "open": record.open,
+        "reason": record.reason,
+        "body": record.body,
+        "erased": not record.body,
+        "op": operation,
+    }
+    # An open update never expires, however long it waits.
+    return fields if record.open else fields | {"expires_at": now + UPDATE_KEPT}
+
+
+def _enqueue(record: UpdateRecord) -> Change:
+    return Change(
+        document=mailbox_path(record.chat), increments={"waiting": 1}, added={"tickets": [record.key]}
+    )
+
+
+def _dequeue(record: UpdateRecord) -> Change:
+    return Change(
+        document=mailbox_path(record.chat),
+        cleared=("lease",),
+        increments={"waiting": -1},
+        removed={"tickets": [record.key]},
+    )
+
+
+def _count(chat: int) -> Change:
+    """Adding nothing gives the count in the same commit, without a read."""
+    return Change(document=mailbox_path(chat), increments={"waiting": 0})
+
+
+# ---------------------------------------------------------------- reading
+
+
+def read_session(path: str, document: Any) -> SessionRecord:
+    """Give a session; a tombstone has an empty body. Raises UnreadableDocument."""
+    fields: Fields = document.fields
+    deleted = read_bool(fields, "deleted")
+    return SessionRecord(
+        chat=_chat_id(path),
+        shard=read_int(fields, "shard"),
+        body=b"" if deleted else _some(read_bytes(fields, "body")),
+        version=version_of(document),
+        updated_at=read_micros(fields, "updated_at") / 1e6,
+    )
+
+
+def blank_session(path: str, document: Any) -> SessionRecord:
+    """What stands for an unreadable session: nothing to use, and the version under which to replace it."""
+    return SessionRecord(chat=_chat_id(path), shard=0, version=version_of(document))
+
+
+def read_update(path: str, document: Any) -> UpdateRecord:
+    """Give an update. Raises UnreadableDocument."""
+    fields: Fields = document.fields
+    bot, update = _update_ids(path)
+    return UpdateRecord(
+        bot=bot,
+        update=update,
+        chat=read_int(fields, "chat"),
+        shard=read_int(fields, "shard"),
+        state=_state(read_text(fields, "state")),
+        open=read_bool(fields, "open"),
+        reason=read_text(fields, "reason") if "reason" in fields else "",
+        body=read_bytes(fields, "body"),
+        version=version_of(document),
+        accepted_at=read_micros(fields, "accepted_at") / 1e6,
+    )
+
+
+def read_tickets(document: Any) -> tuple[str, ...]:
+    """Give a mailbox's update keys in arrival order. Raises UnreadableDocument."""
+    return read_texts(document.fields, "tickets") if "tickets" in document.fields else ()
+
+
+def read_lease(document: Any, read_at_us: int) -> LeaseRecord | None:
+    """Give a mailbox's lease, its age by store time alone. Raises UnreadableDocument."""
+    if "lease" not in document.fields:
+        return None
+    fields = read_map(document.fields, "lease")
+    age_us = read_at_us - read_micros(fields, "renewed_at")
+    return LeaseRecord(
+        lease=read_text(fields, "lease"),
+        owner=read_text(fields, "owner"),
+        update_key=read_text(fields, "update_key"),
+        attempt=read_int(fields, "attempt"),
+        age_s=max(age_us, 0) / 1e6,
+    )
+
+
+def read_waiting(document: Any | None) -> int:
+    """Give a mailbox's count as far as it has one; it only informs."""
+    if document is None or kind_of(document.fields, "waiting") != "integer_value":
+        return 0
+    return max(read_int(document.fields, "waiting"), 0)
+
+
+def has_operation(document: Any | None, operation: str, field: str = "op") -> bool:
+    """Whether a document is the result of this write."""
+    if document is None or kind_of(document.fields, field) != "string_value":
+        return False
+    return read_text(document.fields, field) == operation
+
+
+def is_expired(document: Any, read_at_us: int) -> bool:
+    """Whether its time is over: the database's own deletion can lag by a day."""
+    if kind_of(document.fields, "expires_at") != "timestamp_value":
+        return False
+    return read_micros(document.fields, "expires_at") <= read_at_us
+
+
+def version_of(document: Any | None) -> int:
+    """Give a document's version (update time in microseconds); 0 when it is absent."""
+    return micros(document.update_time) if document is not None else 0
+
+
+def utc(unix_s: float) -> datetime:
+    """Give a Unix time as what `to_value` takes."""
+    return datetime.fromtimestamp(unix_s, UTC)
+
+
+def _chat_id(path: str) -> int:
+    return _plain_int(path.rpartition("/")[2], "a chat")
+
+
+def _update_ids(path: str) -> tuple[int, int]:
+    bot, _, update = path.rpartition("/")[2].partition(":")
+    return _plain_int(bot, "an update"), _plain_int(update, "an update")
+
+
+def _plain_int(text: str, what: str) -> int:
+    """Python reads `1_0` and ` 1` as numbers, too, so the number is written back and compared."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = _INT64
+    if not -_INT64 <= number < _INT64 or str(number) != text:
+        raise UnreadableDocument(f"its id is not {what}'s")
+    return number
+
+
+def _state(text: str) -> TurnState:
+    if text not in _STATES:
+        raise UnreadableDocument("state is unknown")
+    return text  # type: ignore[return-value]  # checked against the literal's own members
+
+
+def _some(body: bytes) -> bytes:
+    if not body:
+        raise UnreadableDocument("body is empty")
+    return body

@@ -1,0 +1,41 @@
+"""A Firestore database as the wiring's Database."""
+
+from actors.ports import SessionStore, SkillStatsStore, StoreMeter
+from app.settings import FirestoreAddress, Settings
+from app.store.firestore import FirestoreSessionStore
+from app.store.firestore_client import FirestoreDatabase
+from app.store.firestore_skills import FirestoreSkillStatsStore
+
+
+class FirestoreStores:
+    """The adapters share one connection, which belongs to the loop that opened it."""
+
+    def __init__(self, address: FirestoreAddress, settings: Settings) -> None:
+        account = settings.google_credentials
+        self._database = FirestoreDatabase(
+            address.project,
+            address.database,
+            credentials_json=account.document.reveal() if account else None,
+            emulator_host=settings.firestore_emulator,
+        )
+
+    async def open(self) -> None:
+        """Connect on the running loop; raises StoreDenied without credentials."""
+        await self._database.open()
+
+    def sessions(self, meter: StoreMeter) -> SessionStore:
+        """The adapter of a SessionCacheActor."""
+        return FirestoreSessionStore(self._database, meter)
+
+    def skills(self, meter: StoreMeter) -> SkillStatsStore:
+        """The adapter of a SkillRegistryActor."""
+        return FirestoreSkillStatsStore(self._database, meter)
+
+    async def close(self) -> None:
+        """Give the connection back; idempotent."""
+        await self._database.close()
+
+
+def open_from(address: FirestoreAddress, settings: Settings) -> FirestoreStores:
+    """The stores at `address`, with the settings' credentials or emulator."""
+    return FirestoreStores(address, settings)

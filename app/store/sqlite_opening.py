@@ -1,0 +1,33 @@
+"""A SQLite file as the wiring's Database."""
+
+from actors.ports import SessionStore, SkillStatsStore, StoreMeter
+from app.settings import Settings, SqliteAddress
+from app.store.sqlite import SqliteDatabase, SqliteSessionStore, SqliteSkillStatsStore
+
+
+class SqliteStores:
+    """Opens its file with the first call; the adapters share the threads of one SqliteDatabase."""
+
+    def __init__(self, address: SqliteAddress) -> None:
+        self._database = SqliteDatabase(address.path)
+
+    async def open(self) -> None:
+        """Nothing: the first call opens the file, in its thread."""
+
+    def sessions(self, meter: StoreMeter) -> SessionStore:
+        """The adapter of a SessionCacheActor."""
+        return SqliteSessionStore(self._database, meter)
+
+    def skills(self, meter: StoreMeter) -> SkillStatsStore:
+        """The adapter of a SkillRegistryActor."""
+        return SqliteSkillStatsStore(self._database, meter)
+
+    async def close(self) -> None:
+        """Finish what waits and close the file; idempotent."""
+        await self._database.close()
+
+
+def open_from(address: SqliteAddress, settings: Settings) -> SqliteStores:
+    """The stores at `address`; nothing else of the settings matters."""
+    del settings
+    return SqliteStores(address)

@@ -1,0 +1,124 @@
+"""The reads, and how a row becomes a record or is set aside alone."""
+
+import math
+import sqlite3
+import time
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from actors.ports import ChatState, LeaseRecord, SessionBatch, SessionRecord, StatsBatch, UpdateRecord
+from contracts.base import Value
+from contracts.skills import SetAside, SkillStats
+from contracts.turns import TurnState
+
+R = TypeVar("R", bound=Value)
+
+Updates = tuple[tuple[UpdateRecord, ...], tuple[SetAside, ...]]
+"""Updates, and the rows that could not be read as one."""
+
+_NATIVE: Final = (bytes,)  # without this msgspec would take TEXT for base64 of a body
+_BOOLS: Final = {0: False, 1: True}
+
+
+def read_chat(connection: sqlite3.Connection, chat: int) -> ChatState:
+    """Read the chat: session, open updates in arrival order, lease."""
+    found = connection.execute("SELECT * FROM sessions WHERE chat = ?", (chat,))
+    sessions, bad_sessions = _records(found, SessionRecord, "telegram_sessions")
+    found = connection.execute("SELECT * FROM updates WHERE open = 1 AND chat = ? ORDER BY seq", (chat,))
+    updates, bad_updates = _records(found, UpdateRecord, "updates")
+    # The distance from now: after a clock jumped back, a lease has to run out and not to last longer.
+    query = "SELECT *, abs(? - renewed_at) AS age_s FROM leases WHERE chat = ?"
+    leases, bad_leases = _records(connection.execute(query, (time.time(), chat)), LeaseRecord, "mailboxes")
+    return ChatState(
+        session=sessions[0] if sessions else None,
+        open_updates=updates,
+        lease=leases[0] if leases else None,
+        set_aside=(*bad_sessions, *bad_updates, *bad_leases),
+    )
+
+
+def read_sessions(connection: sqlite3.Connection, chats: Sequence[int]) -> SessionBatch:
+    """Read the sessions of these chats, newest first."""
+    query = "SELECT * FROM sessions WHERE chat IN (SELECT value FROM json_each(?)) ORDER BY version DESC"
+    sessions, bad = _records(connection.execute(query, (_json(chats),)), SessionRecord, "telegram_sessions")
+    return SessionBatch(sessions=sessions, set_aside=bad)
+
+
+def recent_sessions(connection: sqlite3.Connection, shard: int, limit: int) -> SessionBatch:
+    """Read the sessions written last; by version, because a clock may jump."""
+    query = "SELECT * FROM sessions WHERE shard = ? AND body <> x'' ORDER BY version DESC LIMIT ?"
+    sessions, bad = _records(connection.execute(query, (shard, limit)), SessionRecord, "telegram_sessions")
+    return SessionBatch(sessions=sessions, set_aside=bad)
+
+
+def open_updates(connection: sqlite3.Connection, shard: int, limit: int) -> Updates:
+    """Read the shard's updates without an end, by the index of open ones: there are few of them."""
+    query = """SELECT * FROM updates INDEXED BY updates_by_chat WHERE open = 1 AND shard = ?
+               ORDER BY seq LIMIT ?"""
+    return _records(connection.execute(query, (shard, limit)), UpdateRecord, "updates")
+
+
+def find_updates(connection: sqlite3.Connection, states: Sequence[TurnState], limit: int) -> Updates:
+    """Read updates by state, oldest first: a scan, because accepting should not pay for an operator's index."""
+    query = """SELECT * FROM updates WHERE state IN (SELECT value FROM json_each(?))
+               ORDER BY seq LIMIT ?"""
+    return _records(connection.execute(query, (_json(states), limit)), UpdateRecord, "updates")
+
+
+def read_stats(connection: sqlite3.Connection, skills: Sequence[str]) -> StatsBatch:
+    """Read statistics by name, with the success rate and the mean duration that follow from them."""
+    query = "SELECT * FROM skills WHERE name IN (SELECT value FROM json_each(?))"
+    stats: dict[str, SkillStats] = {}
+    set_aside: list[SetAside] = []
+    for row in _rows(connection.execute(query, (_json(skills),))):
+        try:
+            stats[row["name"]] = _derived(msgspec.convert(row, SkillStats))
+        except ValueError as error:  # msgspec's ValidationError is one
+            set_aside.append(_set_aside("skills", row["name"], error))
+    return StatsBatch(stats=stats, set_aside=tuple(set_aside))
+
+
+def _derived(stats: SkillStats) -> SkillStats:
+    if not 0 <= stats.success_count <= stats.run_count or not 0 <= stats.total_duration_ms < math.inf:
+        raise ValueError("counts that no runs can give")
+    runs = max(stats.run_count, 1)
+    return msgspec.structs.replace(
+        stats, success_rate=stats.success_count / runs, mean_duration_ms=stats.total_duration_ms / runs
+    )
+
+
+def _records(
+    cursor: sqlite3.Cursor, kind: type[R], collection: str
+) -> tuple[tuple[R, ...], tuple[SetAside, ...]]:
+    """Read the rows that are records of `kind`; columns are named as its fields, others are ignored."""
+    records: list[R] = []
+    set_aside: list[SetAside] = []
+    for row in _rows(cursor):
+        try:
+            records.append(msgspec.convert(row, kind, builtin_types=_NATIVE))
+        except msgspec.ValidationError as error:
+            set_aside.append(_set_aside(collection, _key(row), error))
+    return tuple(records), tuple(set_aside)
+
+
+def _rows(cursor: sqlite3.Cursor) -> list[dict[str, Any]]:
+    names = [column[0] for column in cursor.description]
+    rows = [dict(zip(names, row, strict=True)) for row in cursor]
+    for row in rows:
+        if "open" in row:
+            row["open"] = _BOOLS.get(row["open"])
+    return rows
+
+
+def _key(row: dict[str, Any]) -> object:
+    return f"{row['bot']!s}:{row['update']!s}" if "update" in row else row["chat"]
+
+
+def _set_aside(collection: str, key: object, error: Exception) -> SetAside:
+    return SetAside(file=f"{collection}/{str(key)[:100]}", reason=str(error)[:200])
+
+
+def _json(values: Sequence[int] | Sequence[str]) -> str:
+    return msgspec.json.encode(list(values)).decode()

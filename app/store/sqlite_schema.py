@@ -1,0 +1,184 @@
+"""Opens a SQLite file as a Firstlight store: its folder, its settings, its tables and their version."""
+
+import errno
+import os
+import sqlite3
+import stat
+import time
+from pathlib import Path
+from typing import Final
+
+from actors.ports import StoreDenied
+from app.store.sqlite_errors import is_passing, translated
+
+SCHEMA_VERSION: Final = 1
+"""Version of the tables, kept in the file's `user_version`."""
+
+APPLICATION_ID: Final = 0x46_4C_49_54
+"""`FLIT`, in the file's header, so that another program's database is never mistaken for ours."""
+
+BUSY_TIMEOUT_S: Final = 5.0
+"""How long a call waits for other processes' transactions, which take milliseconds each."""
+
+_SWITCH_PAUSE_S: Final = 0.005  # the other process needs about a millisecond
+
+_TABLES: Final = """
+-- One row: the number of the newest write. Every write takes the next one as its version, so versions of
+-- all documents stand in one order and "changed since" is a range of it.
+CREATE TABLE sequence (value INTEGER NOT NULL);
+INSERT INTO sequence VALUES (0);
+
+-- `seq` is the order of durable acceptance. `operation` names the newest write of the row.
+CREATE TABLE updates (
+    seq INTEGER PRIMARY KEY, bot INTEGER, "update" INTEGER, chat INTEGER, shard INTEGER, state TEXT,
+    open INTEGER, reason TEXT, version INTEGER, accepted_at REAL, operation TEXT, expires_at REAL, body BLOB
+);
+CREATE UNIQUE INDEX updates_by_id ON updates (bot, "update");
+-- Mailboxes are this index: a chat's open updates in order, and its ended ones for `erase_updates`.
+CREATE INDEX updates_by_chat ON updates (open, chat);
+CREATE INDEX updates_by_expiry ON updates (expires_at) WHERE expires_at IS NOT NULL;
+
+-- An empty body is a tombstone; only tombstones expire.
+CREATE TABLE sessions (
+    chat INTEGER PRIMARY KEY, shard INTEGER, version INTEGER, updated_at REAL, operation TEXT,
+    expires_at REAL, body BLOB
+);
+CREATE INDEX sessions_by_change ON sessions (shard, version);
+CREATE INDEX sessions_by_expiry ON sessions (expires_at) WHERE expires_at IS NOT NULL;
+
+CREATE TABLE leases (
+    chat INTEGER PRIMARY KEY, lease TEXT, owner TEXT, update_key TEXT, attempt INTEGER, renewed_at REAL
+);
+
+CREATE TABLE skills (
+    name TEXT PRIMARY KEY, run_count INTEGER NOT NULL, success_count INTEGER NOT NULL,
+    total_duration_ms REAL NOT NULL, last_run_at REAL NOT NULL
+) WITHOUT ROWID;
+-- Counted runs, so that one reported again counts once.
+CREATE TABLE skill_runs (
+    skill TEXT, run TEXT, expires_at REAL NOT NULL, PRIMARY KEY (skill, run)
+) WITHOUT ROWID;
+CREATE INDEX skill_runs_by_expiry ON skill_runs (expires_at);
+"""
+
+
+def connect(path: Path, *, durable: bool, deadline_s: float) -> sqlite3.Connection:
+    """Open the file, make its tables if it is new, and give a connection without implicit transactions.
+
+    Blocks for up to `deadline_s` or BUSY_TIMEOUT_S, whichever is shorter. `durable` syncs at every commit.
+    Raises StoreDown, or StoreDenied in one line that names the path.
+    """
+    try:
+        _check(path)
+        return _open(path, durable, min(deadline_s, BUSY_TIMEOUT_S))
+    except (OSError, ValueError, sqlite3.Error) as error:
+        raise translated(error, str(path)) from error
+
+
+def _check(path: Path) -> None:
+    """Fail in the system's own words, because SQLite's are `unable to open database file` for all of these.
+
+    Looks and does not open: closing a file drops every lock that this process's connections hold on it,
+    which corrupts databases (sqlite.org/howtocorrupt.html, 2.2).
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISDIR(path.parent.stat().st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    if not os.access(path if path.exists() else path.parent, os.R_OK | os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def _open(path: Path, durable: bool, busy_s: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        path,
+        timeout=busy_s,
+        isolation_level=None,
+        check_same_thread=False,  # used by one thread, closed by whoever ends it
+    )
+    try:
+        if path.stat().st_size == 0:
+            path.chmod(
+                0o600
+            )  # new: nobody else reads people's messages; the log takes its mode from the file
+        _set_up(connection, path, durable, busy_s)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _set_up(connection: sqlite3.Connection, path: Path, durable: bool, busy_s: float) -> None:
+    connection.text_factory = _text
+    connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+    connection.execute("PRAGMA journal_size_limit = 67108864")  # a long reader may grow the log: give it back
+    connection.execute("BEGIN")  # one snapshot, or another process makes the tables between two looks
+    made = _found(connection, path)
+    connection.execute("COMMIT")
+    _switch_to_wal(connection, path, busy_s)
+    if not made:
+        _make_tables(connection, path)
+
+
+def _switch_to_wal(connection: sqlite3.Connection, path: Path, busy_s: float) -> None:
+    """Switch a new file to its write-ahead log, which SQLite refuses at once while another process does it."""
+    end = time.monotonic() + busy_s
+    while True:
+        try:
+            mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        except sqlite3.OperationalError as error:
+            if not is_passing(error) or time.monotonic() > end:
+                raise
+            time.sleep(_SWITCH_PAUSE_S)
+        else:
+            break
+    if mode != "wal":
+        raise StoreDenied(f"sqlite {path}: its file system has no write-ahead log; use a local disk")
+
+
+def _make_tables(connection: sqlite3.Connection, path: Path) -> None:
+    connection.execute("BEGIN IMMEDIATE")  # one process makes them, the others find them made
+    try:
+        if not _found(connection, path):
+            _create(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _found(connection: sqlite3.Connection, path: Path) -> bool:
+    """Say whether our tables are there; raises StoreDenied when somebody else's, or newer ones, are."""
+    version = _number(connection, "PRAGMA user_version")
+    if version == SCHEMA_VERSION and _number(connection, "PRAGMA application_id") == APPLICATION_ID:
+        return True
+    if not _number(connection, "SELECT count(*) FROM sqlite_master"):
+        return False
+    if _number(connection, "PRAGMA application_id") != APPLICATION_ID:
+        raise StoreDenied(f"sqlite {path}: the database of another program")
+    raise StoreDenied(f"sqlite {path}: schema {version}, and this version knows {SCHEMA_VERSION}: upgrade")
+
+
+def _number(connection: sqlite3.Connection, query: str) -> int:
+    return int(connection.execute(query).fetchone()[0])
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    for statement in _statements(_TABLES):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _statements(script: str) -> list[str]:
+    """Split the script; `executescript` would commit before it begins."""
+    lines = [line for line in script.splitlines() if not line.startswith("--")]
+    return [statement for statement in "\n".join(lines).split(";") if statement.strip()]
+
+
+def _text(raw: bytes) -> str | bytes:
+    """Give TEXT that is no UTF-8 as bytes: a wrong type sets aside one row, an error would lose them all."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw

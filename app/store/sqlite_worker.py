@@ -1,0 +1,164 @@
+"""A thread that works for an event loop: calls go over in handfuls, and so do their outcomes."""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from itertools import islice
+from typing import Generic, TypeVar
+
+from actors.ports import StoreDown
+
+J = TypeVar("J")
+
+RunBatch = Callable[[Sequence[J]], Sequence[object]]
+"""Does the jobs and gives an outcome for each, in their order: a value, or an exception to raise."""
+
+
+class _Call(Generic[J]):
+    """A job and the caller who waits for it."""
+
+    __slots__ = ("future", "job")
+
+    def __init__(self, job: J, future: asyncio.Future[object]) -> None:
+        self.job = job
+        self.future = future
+
+
+class _Handful(Generic[J]):
+    """The calls of one turn of the event loop, with one timer for all of them."""
+
+    __slots__ = ("calls", "timer")
+
+    def __init__(self, calls: list[_Call[J]], timer: asyncio.TimerHandle) -> None:
+        self.calls = calls
+        self.timer = timer
+
+
+class Worker(Generic[J]):
+    """Runs jobs in one thread, everything that has come in since it last looked as one batch.
+
+    It belongs to the event loop of its first call. The loop and the thread wake one another once for a
+    batch, however many calls it holds, because each waking costs more than a job.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        run: RunBatch[J],
+        finish: Callable[[], None],
+        *,
+        deadline_s: float,
+        max_waiting: int,
+        max_batch: int,
+    ) -> None:
+        self._name = name
+        self._run = run
+        self._finish = finish
+        self._deadline_s = deadline_s
+        self._max_waiting = max_waiting
+        self._max_batch = max_batch
+        self._waiting = 0
+        self._arriving: list[_Call[J]] = []
+        self._inbox: queue.SimpleQueue[_Handful[J] | None] = queue.SimpleQueue()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+
+    async def call(self, job: J) -> object:
+        """Give the job's value or raise its error; StoreDown past the deadline, which stops no running job.
+
+        A job whose caller was cancelled or timed out before its batch began is not done at all.
+        """
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._start(loop)
+        if self._closed:
+            raise StoreDown(f"{self._name}: closed")
+        if self._waiting >= self._max_waiting:
+            raise StoreDown(f"{self._name}: {self._max_waiting} calls wait already")
+        call = _Call(job, loop.create_future())
+        self._waiting += 1
+        self._arriving.append(call)
+        if len(self._arriving) == 1:
+            loop.call_soon(self._hand_over, loop)
+        return await call.future
+
+    async def close(self) -> None:
+        """Finish what was handed over, within the deadline, and end the thread; idempotent."""
+        if self._closed or self._loop is None:
+            self._closed = True
+            return
+        self._hand_over(self._loop)
+        self._closed = True
+        self._inbox.put(None)
+        with suppress(TimeoutError):  # a hung disk: the daemon thread ends with the process
+            await asyncio.wait_for(self._ended.wait(), self._deadline_s)
+
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._loop is not None:
+            raise RuntimeError(f"{self._name} belongs to another event loop")
+        self._loop = loop
+        self._ended = asyncio.Event()
+        # A daemon, so that a hung disk can't keep the process: what was acknowledged is committed anyway.
+        threading.Thread(target=self._serve, args=(loop,), name=self._name, daemon=True).start()
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        arriving, self._arriving = iter(self._arriving), []
+        while calls := list(islice(arriving, self._max_batch)):
+            timer = loop.call_later(self._deadline_s, self._expire, calls)
+            self._inbox.put(_Handful(calls, timer))
+
+    def _expire(self, calls: Iterable[_Call[J]]) -> None:
+        for call in calls:
+            if not call.future.done():
+                call.future.set_exception(StoreDown(f"{self._name}: no answer within {self._deadline_s:g} s"))
+
+    def _deliver(self, handfuls: Sequence[_Handful[J]], calls: Sequence[_Call[J]], outcomes: object) -> None:
+        for handful in handfuls:
+            handful.timer.cancel()
+            self._waiting -= len(handful.calls)
+        assert isinstance(outcomes, Sequence)
+        for call, outcome in zip(calls, outcomes, strict=True):
+            if call.future.done():
+                continue  # cancelled or timed out
+            if isinstance(outcome, Exception):
+                call.future.set_exception(outcome)
+            else:
+                call.future.set_result(outcome)
+
+    # ---- in the thread
+
+    def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+        while handfuls := self._take():
+            calls = [call for handful in handfuls for call in handful.calls if not call.future.done()]
+            outcomes = self._outcomes([call.job for call in calls])
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(self._deliver, handfuls, calls, outcomes)
+        self._finish()
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(self._ended.set)
+
+    def _take(self) -> list[_Handful[J]]:
+        """Wait for a handful and take those behind it, up to a batch; nothing means the end."""
+        handful = self._inbox.get()
+        handfuls: list[_Handful[J]] = []
+        size = 0
+        while handful is not None:
+            handfuls.append(handful)
+            size += len(handful.calls)
+            if size >= self._max_batch:
+                return handfuls
+            try:
+                handful = self._inbox.get_nowait()
+            except queue.Empty:
+                return handfuls
+        if handfuls:
+            self._inbox.put(None)  # the end comes after what was taken
+        return handfuls
+
+    def _outcomes(self, jobs: Sequence[J]) -> Sequence[object]:
+        try:
+            return self._run(jobs) if jobs else ()
+        except Exception as defect:  # noqa: BLE001 a defect in one batch must not end the thread for all later ones
+            return [RuntimeError(f"{self._name}: {defect!r}") for _ in jobs]

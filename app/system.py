@@ -1,0 +1,132 @@
+"""All of Firstlight in one process: the store, the actors, and references to them that outlive a restart."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from actors.ports import Unreachable
+from actors.refs import ChatAgentRef, SessionShardRef, SessionsRef, SkillRegistryRef
+from app import wiring
+from app.fleet import AGENT, SESSIONS, SKILLS, Fleet
+from app.settings import Settings
+from app.store.database import choose
+from app.sweeper import sweep_forever
+from app.transport.local import LocalTransport
+from app.wiring import World, open_store
+
+CALL_S: Final = 10.0  # above the store's own deadlines, so that their reasons arrive first
+DRAIN_S: Final = 10.0  # lease writes and run reports under way when the actors have stopped
+
+
+class Acting(Protocol):
+    """What the system needs of an actor."""
+
+    async def start(self) -> None:
+        """Open and warm."""
+
+    async def stop(self) -> None:
+        """Finish or hand back, and close."""
+
+    async def ask(self, frame: bytes) -> bytes:
+        """Answer one message."""
+
+    async def warm(self, frame: bytes = b"") -> bytes:
+        """Load the slice."""
+
+    async def stats(self) -> bytes:
+        """Tell of itself."""
+
+
+class Role:
+    """The place of one actor, which stays while the actor in it is replaced."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.actor: Acting | None = None
+
+    async def ask(self, frame: bytes) -> bytes:
+        """Pass the frame on; raises Unreachable between two actors."""
+        return await self._present().ask(frame)
+
+    async def warm(self, frame: bytes = b"") -> bytes:
+        """Pass the call on; raises Unreachable between two actors."""
+        return await self._present().warm(frame)
+
+    async def stats(self) -> bytes:
+        """Pass the call on; raises Unreachable between two actors."""
+        return await self._present().stats()
+
+    def _present(self) -> Acting:
+        if self.actor is None:
+            raise Unreachable(f"{self._name} is not running")
+        return self.actor
+
+
+@dataclass(slots=True)
+class _Running:
+    """What one start made."""
+
+    world: World
+    sweeper: asyncio.Task[None]
+
+
+class LocalSystem:
+    """Starts, stops and restarts the actors cold; `fleet` stays the same throughout."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.world = World()
+        self._skills, self._agent = Role(SKILLS), Role(AGENT)
+        self._shards = [Role(f"{SESSIONS}[{number}]") for number in range(settings.shards)]
+        self._running: _Running | None = None
+        self.fleet = Fleet(
+            SkillRegistryRef(SKILLS, self._carrier(self._skills)),
+            SessionsRef([SessionShardRef(SESSIONS, self._carrier(role)) for role in self._shards]),
+            ChatAgentRef(AGENT, self._carrier(self._agent)),
+        )
+
+    async def start(self) -> None:
+        """Open, then warm up."""
+        await self.open()
+        await self.warm_up()
+
+    async def open(self) -> None:
+        """Open the store and put every actor in its place: from here on requests are answered, on demand."""
+        world, database = World(), choose(self._settings)
+        await open_store(database)
+        self._skills.actor = wiring.skill_registry(self._settings, world, database)
+        for number, role in enumerate(self._shards):
+            role.actor = wiring.session_cache(self._settings, world, database, number)
+        self._agent.actor = wiring.chat_agent(self._settings, world, self.fleet)
+        sweeper = asyncio.create_task(sweep_forever(self.fleet, world.clock), name="sweeper")
+        self._running = _Running(world, sweeper)
+
+    async def warm_up(self) -> None:
+        """Start every actor: each is warm, or degraded, within its deadline."""
+        roles = (self._skills, *self._shards, self._agent)
+        await asyncio.gather(*(role.actor.start() for role in roles if role.actor is not None))
+
+    async def stop(self) -> None:
+        """Stop the agent first, so that its turns end or are handed back; idempotent."""
+        running, self._running = self._running, None
+        if running is None:
+            return
+        running.sweeper.cancel()
+        await asyncio.gather(running.sweeper, return_exceptions=True)
+        await self._retire(self._agent)
+        await running.world.background.drain(DRAIN_S)
+        for role in (self._skills, *self._shards):
+            await self._retire(role)
+
+    async def restart_cold(self) -> None:
+        """Stop everything and start it with empty caches, as a new container would."""
+        await self.stop()
+        await self.start()
+
+    async def _retire(self, role: Role) -> None:
+        actor, role.actor = role.actor, None
+        if actor is not None:
+            await actor.stop()
+
+    def _carrier(self, role: Role) -> LocalTransport:
+        return LocalTransport(role, self.world.background, CALL_S)

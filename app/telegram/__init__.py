@@ -1,0 +1,1 @@
+"""Telegram: updates in, messages out, and a simulator of the Bot API."""

@@ -1,0 +1,1 @@
+"""How frames reach an actor: in this process or across Modal."""

@@ -1,0 +1,64 @@
+"""Carries frames to an actor of the same process: the same bytes and the same promises as across Modal."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+from actors.ports import Background, Unreachable
+
+
+class Answering(Protocol):
+    """What this transport needs of an actor (`actors.actor.Actor`)."""
+
+    async def ask(self, frame: bytes) -> bytes:
+        """Answer one message."""
+
+    async def warm(self, frame: bytes = b"") -> bytes:
+        """Load the slice."""
+
+    async def stats(self) -> bytes:
+        """Tell of itself."""
+
+
+class LocalTransport:
+    """The port Transport over an actor's methods.
+
+    A caller whose deadline passes leaves the actor's work running, as it would across Modal: a message may
+    have been handled. That work is bounded by the deadlines of the ports that it waits for.
+    """
+
+    def __init__(self, actor: Answering, background: Background, deadline_s: float) -> None:
+        self._actor, self._background, self._deadline_s = actor, background, deadline_s
+        self._running: set[asyncio.Task[bytes]] = set()
+
+    async def ask(self, frame: bytes) -> bytes:
+        """Give the reply's frame; raises Unreachable when the deadline passes."""
+        return await self._within(self._actor.ask(frame))
+
+    async def tell(self, frame: bytes) -> None:
+        """Have the frame answered beside the caller."""
+        self._background.spawn("told", lambda: self._actor.ask(frame))
+
+    async def warm(self, frame: bytes = b"") -> bytes:
+        """Give the frame of a WarmReport; the actor's own warming deadline bounds it."""
+        return await self._actor.warm(frame)
+
+    async def stats(self) -> bytes:
+        """Give the frame of an ActorStats; raises Unreachable when the deadline passes."""
+        return await self._within(self._actor.stats())
+
+    async def _within(self, answer: Coroutine[Any, Any, bytes]) -> bytes:
+        task = asyncio.create_task(answer)
+        self._running.add(task)  # the loop itself holds tasks weakly
+        task.add_done_callback(self._ended)
+        done, _ = await asyncio.wait((task,), timeout=self._deadline_s)
+        if not done:
+            raise Unreachable(f"no answer within {self._deadline_s:g} s")
+        if task.cancelled():  # not the caller: the actor is stopping
+            raise Unreachable("the actor is stopping")
+        return task.result()
+
+    def _ended(self, task: asyncio.Task[bytes]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # a caller that has gone can't be told; the actor has logged its own defects

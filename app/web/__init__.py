@@ -1,0 +1,1 @@
+"""The HTTP side: Telegram's webhook, health, metrics and the operator's routes."""

@@ -1,0 +1,104 @@
+"""The web application, and the server that `serve`, `dev` and the gateway start it in."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from actors.ports import Background, Clock
+from app.fleet import Fleet
+from app.metrics import Metrics
+from app.telegram.addressing import BotIdentity
+from app.web.admin import Admin
+from app.web.health import FirstWarm, Health, StatsView
+from app.web.webhook import PATH, Callbacks, Webhook, WebhookRules
+
+OTHER_BODIES_MOST: Final = 64 * 1024  # bytes; only the webhook takes more, by its own rule
+KEEPALIVE_S: Final = 75.0  # also how long a connection may take over its request's headers
+HANDLERS_S: Final = 5.0  # a running accept ends within its own deadline
+FIRST_WARM: Final = web.AppKey("first_warm", FirstWarm)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebParts:
+    """What the application is made of; without an admin token the /admin routes do not exist."""
+
+    fleet: Fleet
+    rules: WebhookRules
+    identity: Callable[[], BotIdentity | None]
+    background: Background
+    metrics: Metrics
+    clock: Clock
+    callbacks: Callbacks | None = None
+    admin_token: bytes | None = None
+    warm_deadline_s: float = 30.0
+    drain_deadline_s: float = 10.0
+
+
+def create_app(parts: WebParts) -> web.Application:
+    """The application; it asks every actor to warm when it starts, and drains the background when it ends."""
+    app = web.Application(client_max_size=OTHER_BODIES_MOST)
+    app[FIRST_WARM] = first_warm = FirstWarm(parts.fleet, parts.warm_deadline_s)
+    app.router.add_post(PATH, _webhook(parts).handle)
+    app.add_routes(Health(StatsView(parts.fleet, parts.clock), first_warm, parts.metrics).routes())
+    if parts.admin_token:
+        app.add_routes(Admin(parts.fleet, parts.admin_token).routes())
+    app.cleanup_ctx.append(_lifetime(first_warm, parts))
+    return app
+
+
+class WebServer:
+    """One application on one address; port 0 takes any free one."""
+
+    def __init__(self, app: web.Application, host: str, port: int, keepalive_s: float = KEEPALIVE_S) -> None:
+        self._host, self._port = host, port
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            keepalive_timeout=keepalive_s,
+            auto_decompress=False,  # a bomb is refused by its header, never inflated
+            lingering_time=0.0,  # `answers.refuse` lingers, with a bound in bytes
+            shutdown_timeout=HANDLERS_S,
+        )
+
+    async def start(self) -> None:
+        """Listen; raises OSError when the address is taken."""
+        await self._runner.setup()
+        await web.TCPSite(self._runner, self._host, self._port).start()
+
+    async def stop(self) -> None:
+        """Stop listening, finish what runs, drain the background; idempotent."""
+        await self._runner.cleanup()
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return int(self._runner.addresses[0][1])
+
+
+# ---------------------------------------------------------------- helpers
+
+
+def _webhook(parts: WebParts) -> Webhook:
+    return Webhook(
+        rules=parts.rules,
+        fleet=parts.fleet,
+        identity=parts.identity,
+        background=parts.background,
+        metrics=parts.metrics,
+        clock=parts.clock,
+        callbacks=parts.callbacks,
+    )
+
+
+def _lifetime(first_warm: FirstWarm, parts: WebParts) -> Callable[[web.Application], AsyncIterator[None]]:
+    async def lifetime(_app: web.Application) -> AsyncIterator[None]:
+        warming = asyncio.create_task(first_warm.run(), name="first warm")
+        yield
+        warming.cancel()
+        await asyncio.gather(warming, return_exceptions=True)
+        await parts.background.drain(parts.drain_deadline_s)
+
+    return lifetime

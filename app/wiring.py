@@ -1,0 +1,165 @@
+"""Chooses what stands behind each port, and puts the actors together."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from actors.actor import Actor
+from actors.chat_agent import ChatAgent
+from actors.meter import Meter
+from actors.ports import Model, StoreError, Telegram
+from actors.session_cache import SessionCacheActor
+from actors.skill_registry import SkillRegistryActor
+from app.fleet import Fleet
+from app.lazily import load
+from app.runtime import SystemChance, SystemClock, Tasks
+from app.settings import Settings
+from app.skills.loader import FolderSkillFiles, bundled_skills
+from app.store.database import Database, choose
+
+log = structlog.get_logger(__name__)
+
+STOP_S: Final = 5.0  # what the background may take after the actor has stopped; Modal grants 30 s in all
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """This process's time, chance and background work."""
+
+    clock: SystemClock = field(default_factory=SystemClock)
+    chance: SystemChance = field(default_factory=SystemChance)
+    background: Tasks = field(default_factory=Tasks)
+
+
+class Placed:
+    """An actor with what it stands on, as a container holds it."""
+
+    def __init__(self, actor: Actor, world: World, database: Database | None = None) -> None:  # type: ignore[type-arg]
+        self.actor, self._world, self._database = actor, world, database
+
+    async def start(self) -> None:
+        """Open the store, then start and warm the actor; a store that is away leaves it degraded."""
+        await open_store(self._database)
+        await self.actor.start()
+
+    async def stop(self) -> None:
+        """Stop the actor, let its background work end, and close the store."""
+        await self.actor.stop()
+        await self._world.background.drain(STOP_S)
+        if self._database is not None:
+            await self._database.close()
+
+
+async def open_store(database: Database | None) -> None:
+    """Open it; one that can't be opened is logged, and each call on it says so again."""
+    try:
+        if database is not None:
+            await database.open()
+    except StoreError as error:
+        log.error("store_open_failed", error=str(error))
+
+
+# ---------------------------------------------------------------- actors
+
+
+def skill_registry(settings: Settings, world: World, database: Database) -> SkillRegistryActor:
+    """The SkillRegistryActor over the skills folder and the store's statistics."""
+    meter = Meter()
+    return SkillRegistryActor(
+        files=skill_files(settings),
+        store=database.skills(meter),
+        meter=meter,
+        clock=world.clock,
+        chance=world.chance,
+        background=world.background,
+    )
+
+
+def session_cache(settings: Settings, world: World, database: Database, shard: int) -> SessionCacheActor:
+    """One shard of the SessionCacheActor; `settings` is taken so that all three read alike."""
+    del settings
+    meter = Meter()
+    return SessionCacheActor(
+        shard,
+        store=database.sessions(meter),
+        meter=meter,
+        clock=world.clock,
+        chance=world.chance,
+        background=world.background,
+    )
+
+
+def chat_agent(settings: Settings, world: World, fleet: Fleet) -> ChatAgent:
+    """The ChatAgent over Telegram and the model."""
+    return ChatAgent(
+        skills=fleet.skills,
+        sessions=fleet.sessions,
+        agents=fleet.agent,
+        telegram=telegram(settings),
+        model=model(settings),
+        renderer=load("app.telegram.render:MarkdownRenderer")(),
+        clock=world.clock,
+        chance=world.chance,
+        background=world.background,
+    )
+
+
+def placed_skill_registry(settings: Settings) -> Placed:
+    """The SkillRegistryActor alone in a container."""
+    world, database = World(), choose(settings)
+    return Placed(skill_registry(settings, world, database), world, database)
+
+
+def placed_session_cache(settings: Settings, shard: int) -> Placed:
+    """One shard alone in a container."""
+    world, database = World(), choose(settings)
+    return Placed(session_cache(settings, world, database, shard), world, database)
+
+
+def placed_chat_agent(settings: Settings, fleet: Fleet) -> Placed:
+    """The ChatAgent alone in a container."""
+    world = World()
+    return Placed(chat_agent(settings, world, fleet), world)
+
+
+# ---------------------------------------------------------------- adapters
+
+
+def skill_files(settings: Settings) -> FolderSkillFiles:
+    """The skills folder; the bundled skills where none is named, and where a volume is still empty."""
+    root = settings.skills_dir
+    if root is None or (settings.inside_modal and not any(root.glob("*"))):
+        root = bundled_skills()
+    return FolderSkillFiles(root)
+
+
+def telegram(settings: Settings) -> Telegram:
+    """The Bot API client."""
+    client: Telegram = load("app.telegram.client:TelegramClient")(
+        settings.require_telegram().reveal(), settings.telegram_api_url
+    )
+    return client
+
+
+def model(settings: Settings) -> Model:
+    """The model that the settings name; its SDK is imported here, and only by who answers."""
+    return _MODELS[settings.require_model().provider](settings)
+
+
+def _offline(_: Settings) -> Model:
+    made: Model = load("app.llm.offline:OfflineModel")()
+    return made
+
+
+def _anthropic(settings: Settings) -> Model:
+    key = settings.anthropic_key
+    assert key is not None, "require_model checked it"
+    made: Model = load("app.llm.anthropic:AnthropicModel")(
+        settings.model.model, key.reveal(), settings.anthropic_url
+    )
+    return made
+
+
+_MODELS: Final[dict[str, Callable[[Settings], Model]]] = {"offline": _offline, "anthropic": _anthropic}

@@ -1,0 +1,103 @@
+"""The stores that the conformance suite runs over: each opens on fresh, empty data."""
+
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from actors.ports import SessionStore, SkillStatsStore, StoreMeter
+from app.store.firestore import FirestoreSessionStore
+from app.store.firestore_client import FirestoreDatabase
+from app.store.firestore_skills import FirestoreSkillStatsStore
+from app.store.sqlite import SqliteDatabase, SqliteSessionStore, SqliteSkillStatsStore
+
+
+class CountingMeter(StoreMeter):
+    """Keeps the documents of each call, in the order of the calls."""
+
+    def __init__(self) -> None:
+        self.reads: list[int] = []
+        self.writes: list[int] = []
+
+    def read(self, documents: int) -> None:
+        self.reads.append(documents)
+
+    def write(self, documents: int) -> None:
+        self.writes.append(documents)
+
+
+Stores = tuple[SessionStore, SkillStatsStore]
+OpenStores = Callable[[StoreMeter], Awaitable[Stores]]
+
+
+class Backend:
+    """A pair of stores over the same data; `meter` counts the calls of both."""
+
+    def __init__(self, open_stores: OpenStores) -> None:
+        self._open_stores = open_stores
+        self.meter = CountingMeter()
+
+    async def open(self) -> None:
+        """Open the stores."""
+        self.sessions, self.skills = await self._open_stores(self.meter)
+
+    async def reopen(self) -> None:
+        """Close the stores and open new ones over the same data, as a restarted process does."""
+        await self.close()
+        await self.open()
+
+    async def close(self) -> None:
+        """Close the stores; the data stays."""
+        await self.sessions.close()
+        await self.skills.close()
+
+
+class Ground(NamedTuple):
+    """Where a backend may put its data: an empty folder, or the emulator (started, or the test skipped)."""
+
+    folder: Path
+    emulator_host: Callable[[], str]
+
+
+@asynccontextmanager
+async def sqlite(ground: Ground) -> AsyncIterator[Backend]:
+    """Stores over one file in an empty folder."""
+
+    async def open_stores(meter: StoreMeter) -> Stores:
+        database = SqliteDatabase(ground.folder / "firstlight.db")
+        return SqliteSessionStore(database, meter), SqliteSkillStatsStore(database, meter)
+
+    async with _opened(open_stores) as backend:
+        yield backend
+
+
+@asynccontextmanager
+async def firestore(ground: Ground) -> AsyncIterator[Backend]:
+    """Stores over a project of the emulator that no other test uses."""
+    host, project = ground.emulator_host(), f"test-{secrets.token_hex(8)}"
+
+    async def open_stores(meter: StoreMeter) -> Stores:
+        database = FirestoreDatabase(project, emulator_host=host)
+        await database.open()
+        return FirestoreSessionStore(database, meter), FirestoreSkillStatsStore(database, meter)
+
+    async with _opened(open_stores) as backend:
+        yield backend
+
+
+@asynccontextmanager
+async def _opened(open_stores: OpenStores) -> AsyncIterator[Backend]:
+    backend = Backend(open_stores)
+    await backend.open()
+    try:
+        yield backend
+    finally:
+        await backend.close()
+
+
+BACKENDS: dict[str, Callable[[Ground], AbstractAsyncContextManager[Backend]]] = {
+    "sqlite": sqlite,
+    "firestore": firestore,
+}
+"""By name: opens a backend on fresh data; one that can't run here skips the test."""

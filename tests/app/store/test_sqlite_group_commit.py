@@ -1,0 +1,245 @@
+"""What callers who share a commit may rely on: one another's speed, never one another's faults."""
+
+import asyncio
+import sqlite3
+import threading
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from actors.ports import Appended, StoreDenied, StoreDown, VersionConflict
+from app.store.sqlite import SqliteDatabase, SqliteSessionStore
+from app.store.sqlite_writer import Commit
+from tests.app.store.backends import CountingMeter
+from tests.app.store.records import CHAT, session, step, update
+
+SHORT_S = 0.05
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A file that does not exist yet."""
+    return tmp_path / "firstlight.db"
+
+
+@pytest.fixture
+async def database(path: Path) -> AsyncIterator[SqliteDatabase]:
+    """A database that is open, with the deadline that users have."""
+    database = SqliteDatabase(path)
+    await database.write(lambda commit: None)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def hurried(path: Path) -> AsyncIterator[SqliteDatabase]:
+    """A database that is open, with a deadline that tests can wait for and room for three calls."""
+    database = SqliteDatabase(path, deadline_s=SHORT_S, max_waiting=3)
+    await database.write(lambda commit: None)
+    yield database
+    await database.close()
+
+
+class Gate:
+    """A write that holds the writer's thread until it is opened, as a hung disk does."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self._open = threading.Event()
+
+    def __call__(self, commit: Commit) -> None:
+        self.entered.set()
+        self._open.wait(10)
+
+    def open(self) -> None:
+        """Let the write go on."""
+        self._open.set()
+
+
+async def held(database: SqliteDatabase) -> tuple[Gate, "asyncio.Task[None]"]:
+    """Hold the writer's thread, so that what comes next waits together."""
+    gate = Gate()
+    task = asyncio.create_task(database.write(gate))
+    await asyncio.to_thread(gate.entered.wait, 10)
+    return gate, task
+
+
+def store(database: SqliteDatabase) -> SqliteSessionStore:
+    """A store over the database."""
+    return SqliteSessionStore(database, CountingMeter())
+
+
+async def test_callers_share_commits(database: SqliteDatabase) -> None:
+    """A hundred appends at once cost one commit, and not a hundred."""
+    before = database.commits
+    await asyncio.gather(*(database.append(update(n, chat=n)) for n in range(100)))
+    assert database.commits - before == 1
+
+
+async def test_what_waits_for_a_commit_shares_the_next(database: SqliteDatabase) -> None:
+    """Calls that come one by one while a commit runs go into one commit after it."""
+    gate, task = await held(database)
+    before = database.commits
+    calls = []
+    for number in range(20):
+        calls.append(asyncio.create_task(database.append(update(number))))
+        await asyncio.sleep(0)
+    gate.open()
+    await asyncio.gather(task, *calls)
+    assert database.commits - before == 2
+
+
+async def test_a_batch_is_bounded(database: SqliteDatabase) -> None:
+    """A thousand appends at once are a few commits, so that no other process waits for all of them."""
+    before = database.commits
+    await asyncio.gather(*(database.append(update(n)) for n in range(1000)))
+    assert database.commits - before == 4
+
+
+async def test_a_conflict_spoils_no_other(database: SqliteDatabase) -> None:
+    """In one commit, the conflict is its caller's alone."""
+    sessions = store(database)
+    version = await sessions.write_session(session(), "first")
+    before = database.commits
+    outcomes = await asyncio.gather(
+        sessions.append(update(1)),
+        sessions.write_session(session(version=version + 100), "late"),
+        sessions.write_turn(step(msgspec.structs.replace(update(9), version=1))),
+        sessions.write_session(session(version=version, body=b"second"), "second"),
+        return_exceptions=True,
+    )
+    assert [Appended, VersionConflict, VersionConflict, int] == [type(outcome) for outcome in outcomes]
+    assert database.commits - before == 1
+    chat = await sessions.read_chat(CHAT)
+    assert chat.session is not None
+    assert (chat.session.body, [one.update for one in chat.open_updates]) == (b"second", [1])
+
+
+@pytest.mark.parametrize("field", [{"chat": 2**63}, {"update": -(2**63) - 1}, {"reason": "\ud800"}])
+async def test_what_cannot_be_stored_spoils_no_other(
+    database: SqliteDatabase, field: dict[str, object]
+) -> None:
+    """A value that SQLite has no form for is refused; its neighbours are stored."""
+    bad = msgspec.structs.replace(update(2), **field)
+    records = [update(1), bad, update(3)]
+    outcomes = await asyncio.gather(*map(database.append, records), return_exceptions=True)
+    assert [Appended, StoreDenied, Appended] == [type(outcome) for outcome in outcomes]
+    assert [one.update for one in (await store(database).read_chat(CHAT)).open_updates] == [1, 3]
+
+
+async def test_a_full_disk_fails_the_whole_batch(database: SqliteDatabase) -> None:
+    """Nobody is told that a write happened when the commit did not, and later ones go on."""
+    await _let_file_grow_by(database, pages=4)
+    records = [update(1), update(2, body=bytes(64_000)), update(3)]
+    outcomes = await asyncio.gather(*map(database.append, records), return_exceptions=True)
+    assert [StoreDown] * 3 == [type(outcome) for outcome in outcomes]
+    await _let_file_grow_by(database, pages=1000)
+    assert list((await store(database).read_chat(CHAT)).open_updates) == []
+    assert (await database.append(update(2, body=bytes(64_000)))).created
+
+
+async def _let_file_grow_by(database: SqliteDatabase, pages: int) -> None:
+    """Set SQLite's own limit for the size of the file."""
+
+    def limit(commit: Commit) -> None:
+        (size,) = commit.connection.execute("PRAGMA page_count").fetchone()
+        commit.connection.execute(f"PRAGMA max_page_count = {size + pages}")
+
+    await database.write(limit)
+
+
+async def test_a_cancelled_caller_breaks_no_batch(database: SqliteDatabase) -> None:
+    """The others get their answers; a call cancelled before its commit began leaves no trace."""
+    gate, task = await held(database)
+    calls = [asyncio.create_task(database.append(update(n))) for n in range(3)]
+    await asyncio.sleep(0)
+    calls[1].cancel()
+    gate.open()
+    outcomes = await asyncio.gather(task, *calls, return_exceptions=True)
+    assert [None, 1, asyncio.CancelledError, 2] == [
+        outcome.waiting if isinstance(outcome, Appended) else outcome and type(outcome)
+        for outcome in outcomes
+    ]
+
+
+async def test_a_caller_cancelled_in_its_commit(database: SqliteDatabase) -> None:
+    """The commit goes on without it, and so does the writer."""
+    gate, task = await held(database)
+    task.cancel()
+    gate.open()
+    assert (await database.append(update(1))).created
+
+
+async def test_a_hung_disk_meets_the_deadline(hurried: SqliteDatabase) -> None:
+    """Callers get StoreDown while the writer hangs; the loop and the reader go on; so does the writer, after."""
+    gate, task = await held(hurried)
+    waiting = asyncio.create_task(hurried.append(update(1)))
+    assert list((await store(hurried).read_chat(CHAT)).open_updates) == []
+    for call in (task, waiting):
+        with pytest.raises(StoreDown, match=r"no answer within 0\.05 s"):
+            await call
+    gate.open()
+    await asyncio.sleep(SHORT_S / 5)
+    assert (await hurried.append(update(1))).created
+
+
+async def test_the_queue_is_bounded(hurried: SqliteDatabase) -> None:
+    """Beyond its bound a call fails at once, and room comes back with the answers."""
+    gate, task = await held(hurried)
+    calls = [asyncio.create_task(hurried.append(update(n))) for n in range(3)]
+    await asyncio.sleep(0)
+    with pytest.raises(StoreDown, match="3 calls wait already"):
+        await calls[2]
+    gate.open()
+    await asyncio.gather(task, *calls[:2])
+    assert (await hurried.append(update(2))).created
+
+
+async def test_a_locked_database_is_down(hurried: SqliteDatabase, path: Path) -> None:
+    """Another process that holds the lock past the deadline makes StoreDown; reads go on."""
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    started = time.monotonic()
+    with pytest.raises(StoreDown):
+        await hurried.append(update(1))
+    assert time.monotonic() - started < 5.0  # SQLite's own timeout must not be what ends the wait
+    assert list((await store(hurried).read_chat(CHAT)).open_updates) == []
+    other.execute("ROLLBACK")
+    other.close()
+    await asyncio.sleep(SHORT_S)
+    assert (await hurried.append(update(2))).created
+
+
+async def test_closed_is_down(database: SqliteDatabase) -> None:
+    """Closing finishes what waits; a call after it is refused at once."""
+    waiting = asyncio.create_task(database.append(update(1)))
+    await asyncio.sleep(0)
+    await database.close()
+    assert (await waiting).created
+    with pytest.raises(StoreDown, match="closed"):
+        await database.append(update(2))
+
+
+async def test_the_last_adapter_closes(database: SqliteDatabase) -> None:
+    """Adapters share the database; one that closes takes it from no other."""
+    first, second = store(database), store(database)
+    await first.close()
+    await first.close()
+    assert (await second.append(update(1))).created
+    await second.close()
+    with pytest.raises(StoreDown, match="closed"):
+        await second.append(update(2))
+
+
+async def test_a_failed_call_is_metered(database: SqliteDatabase) -> None:
+    """A call that left for the database and failed is a call all the same."""
+    meter = CountingMeter()
+    sessions = SqliteSessionStore(database, meter)
+    with pytest.raises(VersionConflict):
+        await sessions.write_session(session(version=5), "late")
+    with pytest.raises(StoreDenied):
+        await sessions.read_chat(2**63)
+    assert (meter.writes, meter.reads) == ([0], [0])

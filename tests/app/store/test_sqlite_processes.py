@@ -1,0 +1,72 @@
+"""Several processes on one SQLite file, and processes killed at work."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from app.store.sqlite import SqliteDatabase, SqliteSessionStore
+from tests.app.store.backends import CountingMeter
+from tests.app.store.records import CHAT
+
+ROOT = Path(__file__).parents[3]
+ROUNDS = 5
+ACKNOWLEDGED_A_ROUND = 60
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A file that does not exist yet."""
+    return tmp_path / "firstlight.db"
+
+
+@pytest.fixture
+async def store(path: Path) -> AsyncIterator[SqliteSessionStore]:
+    """A store of this process over the same file; it opens it with its first call."""
+    store = SqliteSessionStore(SqliteDatabase(path), CountingMeter())
+    yield store
+    await store.close()
+
+
+async def start(work: str, path: Path, first: int) -> asyncio.subprocess.Process:
+    """Start a process that works on the file."""
+    module = "tests.app.store.sqlite_child"
+    arguments = (sys.executable, "-m", module, work, str(path), str(first))
+    return await asyncio.create_subprocess_exec(*arguments, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
+
+
+@pytest.mark.slow
+async def test_processes_share_a_new_file(path: Path, store: SqliteSessionStore) -> None:
+    """Three processes make the tables at once, append and compare-and-set: nothing is lost or doubled."""
+    children = [await start("count", path, 1000 * n) for n in range(3)]
+    assert [await child.wait() for child in children] == [0, 0, 0]
+    chat = await store.read_chat(CHAT)
+    assert chat.session is not None
+    assert int(chat.session.body) == 3 * 25
+    assert {1000 * n + m for n in range(3) for m in range(40)} == {one.update for one in chat.open_updates}
+    versions = [one.version for one in chat.open_updates]
+    assert sorted(set(versions)) == versions
+
+
+@pytest.mark.slow
+async def test_kill_9_loses_nothing_acknowledged(path: Path, store: SqliteSessionStore) -> None:
+    """Whatever was acknowledged before the kill is there after it, and the next process goes on."""
+    acknowledged: set[int] = set()
+    for round_ in range(ROUNDS):
+        acknowledged |= await _killed_at_work(path, first=100_000 * round_)
+    kept = {one.update for one in await store.open_updates(0, 1_000_000)}
+    assert len(acknowledged) >= ROUNDS * ACKNOWLEDGED_A_ROUND
+    assert set() == acknowledged - kept
+
+
+async def _killed_at_work(path: Path, first: int) -> set[int]:
+    """Let a process append for a while, kill it, and give what it had said to be done."""
+    child = await start("append", path, first)
+    assert child.stdout is not None
+    said = [await child.stdout.readline() for _ in range(ACKNOWLEDGED_A_ROUND)]
+    child.kill()
+    said += (await child.stdout.read()).splitlines(keepends=True)
+    await child.wait()
+    return {int(line) for line in said if line.endswith(b"\n")}
