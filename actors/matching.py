@@ -1,5 +1,6 @@
 """Chooses the skill that a message is about by its words: deterministic, no model, no cost to speak of."""
 
+import heapq
 import math
 import re
 import unicodedata
@@ -22,12 +23,12 @@ THRESHOLD: Final = 0.25
 COUNTED_WORDS: Final = 8
 """A message is weighed as if it had at most so many words, so that a long one can still name its skill."""
 
-MAX_WORDS: Final = 100
+MAX_WORDS: Final = 64
 """Distinct words of a message that are looked at: what comes later rarely changes the subject."""
 
 _WORD: Final = re.compile(r"[^\W_]+")
 _UNSPACED: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")  # kana and Han run on without spaces
-_COMMON_SHARE: Final = 0.1  # a word in more descriptions than this tells little apart and costs the most
+_COMMON_SHARE: Final = 0.05  # a word in more descriptions than this tells little apart and costs the most
 _COMMON_AT_LEAST: Final = 20  # but in a small catalog every word counts
 
 STOP_WORDS: Final = frozenset(
@@ -82,8 +83,8 @@ class SkillIndex:
         for word in query:
             for position, weight in self._postings.get(word, ()):
                 scores[position] += weight * self._idf[word]
-        best = sorted(scores.items(), key=lambda scored: (-round(scored[1], 9), scored[0]))
-        return tuple(Ranked(self._skills[position], score) for position, score in best[:limit])
+        best = heapq.nsmallest(limit, ((-round(score, 9), position) for position, score in scores.items()))
+        return tuple(Ranked(self._skills[position], -score) for score, position in best)
 
     def _enough(self, query: Sequence[str]) -> float:
         telling = (word for word in query if word in self._idf or not word.isdecimal())

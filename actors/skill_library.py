@@ -13,7 +13,7 @@ from contracts.skills import Catalog, SkillsReloaded
 MAX_SUGGESTIONS: Final = 5
 """More than that is no help to choose from."""
 
-_NEAR: Final = 0.5  # difflib's ratio; a name with every third letter wrong is still near
+_NEAR: Final = 0.6  # difflib's ratio; two letters of three that stand in order are still near
 _LONGEST_LOOKUP: Final = 200  # characters: above the longest name, and it bounds what difflib compares
 
 

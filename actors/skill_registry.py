@@ -104,7 +104,9 @@ class SkillRegistryActor(Actor[SkillRequest]):
 
     async def parse(self) -> SkillLibrary:
         """Give the parsed skills, reading the files if nobody did; asks no store, so a snapshot may hold them."""
-        return self._library or await self._scans.join("scan", self._scan)
+        if self._library is not None:
+            return self._library
+        return await self._scans.join("scan", self._scan)
 
     async def answer(self, request: SkillRequest) -> Message:
         """Answer a request; raises StoreError for a run that may not have been counted."""
@@ -205,7 +207,7 @@ class SkillRegistryActor(Actor[SkillRequest]):
     async def _reload(self) -> SkillsReloaded | Fault:
         """Scan beside the answers of the old library; a scan that could read nothing replaces nothing."""
         before = await self.parse()
-        while scan := self._scans.running("scan"):  # it may have passed what the caller has just changed
+        if scan := self._scans.running("scan"):  # it may have passed what the caller has just changed
             await asyncio.wait((scan,))
         after = await self._scans.join("scan", self._scan)
         if after.unread:
@@ -244,7 +246,6 @@ class SkillRegistryActor(Actor[SkillRequest]):
             with tally.phase("statistics"):
                 await self._statistics.warm(library.names, tally)
         log.info("cache_warming_complete", actor=self.name, cached=tally.loaded)
-        log.info("cache_warming_done", actor=self.name)
 
     async def _readable(self) -> SkillLibrary:
         earlier = self._library

@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from collections.abc import Iterable
+from types import TracebackType
 from typing import Final
 from urllib.parse import quote
 
@@ -30,6 +31,8 @@ def configure_logging(level: str, secrets: Iterable[str] = ()) -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[IntoStructlog()], level=logging.WARNING, force=True)
+    logging.captureWarnings(True)
+    sys.excepthook = _crashed
 
 
 class Redactor:
@@ -88,6 +91,13 @@ class IntoStructlog(logging.Handler):
 # ---------------------------------------------------------------- helpers
 
 _encode = msgspec.json.Encoder(enc_hook=repr).encode
+
+
+def _crashed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):  # no crash: Python's own few words suffice
+        sys.__excepthook__(kind, error, trace)
+        return
+    structlog.get_logger().critical("crashed", exc_info=(kind, error, trace))
 
 
 def _json(event: EventDict) -> bytes:

@@ -6,11 +6,11 @@ from typing import Final
 import structlog
 
 from actors.ports import TelegramError, TokenRefused
+from app.intake import UpdateIntake
 from app.metrics import Metrics
 from app.service import Gateway
 from app.settings import Settings
 from app.system import LocalSystem
-from app.web.webhook import Webhook, WebhookRules
 
 log = structlog.get_logger(__name__)
 
@@ -24,10 +24,9 @@ class Polling:
         self._system = LocalSystem(settings)
         self._gateway = Gateway(settings)
         world = self._system.world
-        self._intake = Webhook(
-            rules=WebhookRules(
-                secret=b"-", bot=settings.bot_id, allowed_users=settings.allowed_users
-            ),  # nobody posts here
+        self._intake = UpdateIntake(
+            bot=settings.bot_id,
+            allowed_users=settings.allowed_users,
             fleet=self._system.fleet,
             identity=lambda: self._gateway.client.identity,
             background=world.background,
@@ -69,6 +68,6 @@ class Polling:
     async def _take(self, body: bytes) -> None:
         """Take an update in, again and again until it is durable: Telegram forgets it at the next call."""
         while True:
-            if (await self._intake.take(body)).status == 200:
+            if (await self._intake.take(body)).durable:
                 return
             await asyncio.sleep(RETRY_S)

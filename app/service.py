@@ -9,6 +9,7 @@ from aiohttp import web
 
 from actors.commands import DESCRIPTIONS
 from actors.ports import TelegramError, TokenRefused
+from app.fleet import Fleet
 from app.metrics import Metrics
 from app.settings import Settings
 from app.system import LocalSystem
@@ -16,6 +17,7 @@ from app.telegram.client import TelegramClient
 from app.telegram.methods import BotCommand
 from app.web.server import WebParts, WebServer, create_app
 from app.web.webhook import WebhookRules
+from app.wiring import World
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +68,7 @@ class Service:
         """Listen as soon as the actors are in their places, then warm them; raises OSError for a taken port."""
         await self.system.open()
         self.gateway.start()
-        app = create_app(self.web_parts())
+        app = create_app(web_parts(self.settings, self.system.fleet, self.gateway, self.system.world))
         if self._extend is not None:
             self._extend(app, self)
         self._server = WebServer(app, self.settings.host, self.settings.port)
@@ -87,19 +89,23 @@ class Service:
         host = self.settings.host
         return f"http://{f'[{host}]' if ':' in host else host}:{self._server.port}"
 
-    def web_parts(self) -> WebParts:
-        """What the web application is made of."""
-        admin = self.settings.admin_token
-        return WebParts(
-            fleet=self.system.fleet,
-            rules=webhook_rules(self.settings),
-            identity=lambda: self.gateway.client.identity,
-            background=self.system.world.background,
-            metrics=Metrics(),
-            clock=self.system.world.clock,
-            callbacks=self.gateway.client,
-            admin_token=admin.reveal().encode() if admin else None,
-        )
+
+def web_parts(
+    settings: Settings, fleet: Fleet, gateway: Gateway, world: World, *, lazy_warm: bool = False
+) -> WebParts:
+    """What the web application is made of; raises SettingsError without a secret or a token."""
+    admin = settings.admin_token
+    return WebParts(
+        fleet=fleet,
+        rules=webhook_rules(settings),
+        identity=lambda: gateway.client.identity,
+        background=world.background,
+        metrics=Metrics(),
+        clock=world.clock,
+        callbacks=gateway.client,
+        admin_token=admin.reveal().encode() if admin else None,
+        lazy_warm=lazy_warm,
+    )
 
 
 def webhook_rules(settings: Settings) -> WebhookRules:

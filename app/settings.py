@@ -31,6 +31,7 @@ __all__ = [
     "SettingsError",
     "SqliteAddress",
     "StoreAddress",
+    "carried",
     "load",
 ]
 
@@ -105,8 +106,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def bot_id(self) -> int:
-        """The bot's numeric id, which is the first part of its token; 0 without a token."""
-        return bot_id(self.telegram_token) if self.telegram_token else 0
+        """The bot's numeric id, which is the first part of its token (Bot API); 0 without a token."""
+        return int(self.telegram_token.reveal().partition(":")[0]) if self.telegram_token else 0
 
     def secrets(self) -> tuple[str, ...]:
         """Every secret's text, for the log to leave out."""
@@ -142,9 +143,10 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     return Settings(**given, scaling=_all_scaling(environ), unknown=_unknown(environ))
 
 
-def bot_id(token: Secret) -> int:
-    """The bot's numeric id (Bot API: a token is `{bot id}:{key}`)."""
-    return int(token.reveal().partition(":")[0])
+def carried(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The variables that go from the machine that deploys into the containers; none of them is a secret."""
+    environ = os.environ if environ is None else environ
+    return {name: environ[name] for name in (*_CARRIED, *_scaling_names()) if name in environ}
 
 
 # ---------------------------------------------------------------- the table
@@ -205,6 +207,15 @@ VARIABLES: Final[Mapping[str, Variable]] = {
     ),
 }
 
+_CARRIED: Final = (  # store, model and credentials are named where they are kept: in Modal's secrets
+    "FIRSTLIGHT_APP_NAME",
+    "FIRSTLIGHT_SHARDS",
+    "FIRSTLIGHT_ALLOWED_USERS",
+    "FIRSTLIGHT_LOG_LEVEL",
+    "TELEGRAM_API_URL",
+    "ANTHROPIC_BASE_URL",
+)
+
 _SCALING_VARIABLES: Final[Mapping[str, Callable[[str], int]]] = {
     "MIN_CONTAINERS": values.number(0, 1000),
     "MAX_CONTAINERS": values.number(1, 1000),
@@ -246,11 +257,12 @@ def _scaling(environ: Mapping[str, str], actor: str) -> Scaling:
     return scaling
 
 
+def _scaling_names() -> tuple[str, ...]:
+    return tuple(f"FIRSTLIGHT_{actor.upper()}_{end}" for actor in ACTORS for end in _SCALING_VARIABLES)
+
+
 def _unknown(environ: Mapping[str, str]) -> tuple[str, ...]:
-    known = [
-        *VARIABLES,
-        *(f"FIRSTLIGHT_{actor.upper()}_{end}" for actor in ACTORS for end in _SCALING_VARIABLES),
-    ]
+    known = [*VARIABLES, *_scaling_names()]
     strange = sorted(name for name in environ if name.startswith("FIRSTLIGHT_") and name not in known)
     return tuple(_hint(name, difflib.get_close_matches(name, known, n=1)) for name in strange)
 

@@ -1,6 +1,6 @@
 """Chooses what stands behind each port, and puts the actors together."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -9,7 +9,7 @@ import structlog
 from actors.actor import Actor
 from actors.chat_agent import ChatAgent
 from actors.meter import Meter
-from actors.ports import Model, StoreError, Telegram
+from actors.ports import Model, SkillFiles, StoreError, Telegram
 from actors.session_cache import SessionCacheActor
 from actors.skill_registry import SkillRegistryActor
 from app.fleet import Fleet
@@ -44,6 +44,10 @@ class Placed:
         await open_store(self._database)
         await self.actor.start()
 
+    def beside(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
+        """Do it beside the requests."""
+        self._world.background.spawn(name, work)
+
     async def stop(self) -> None:
         """Stop the actor, let its background work end, and close the store."""
         await self.actor.stop()
@@ -64,11 +68,13 @@ async def open_store(database: Database | None) -> None:
 # ---------------------------------------------------------------- actors
 
 
-def skill_registry(settings: Settings, world: World, database: Database) -> SkillRegistryActor:
-    """The SkillRegistryActor over the skills folder and the store's statistics."""
+def skill_registry(
+    settings: Settings, world: World, database: Database, files: SkillFiles | None = None
+) -> SkillRegistryActor:
+    """The SkillRegistryActor over the skills folder, if no files are given, and the store's statistics."""
     meter = Meter()
     return SkillRegistryActor(
-        files=skill_files(settings),
+        files=files or skill_files(settings),
         store=database.skills(meter),
         meter=meter,
         clock=world.clock,
@@ -106,10 +112,10 @@ def chat_agent(settings: Settings, world: World, fleet: Fleet) -> ChatAgent:
     )
 
 
-def placed_skill_registry(settings: Settings) -> Placed:
+def placed_skill_registry(settings: Settings, files: SkillFiles | None = None) -> Placed:
     """The SkillRegistryActor alone in a container."""
     world, database = World(), choose(settings)
-    return Placed(skill_registry(settings, world, database), world, database)
+    return Placed(skill_registry(settings, world, database, files), world, database)
 
 
 def placed_session_cache(settings: Settings, shard: int) -> Placed:

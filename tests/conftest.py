@@ -5,6 +5,7 @@ import secrets
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,8 +61,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 def _injected(report: pytest.TestReport) -> Counter[str]:
     """A test's count stands in the report of its teardown, the one that is made last."""
-    properties: dict[str, object] = dict(report.user_properties)
-    return Counter(properties.get("injected"))
+    properties: dict[str, Any] = dict(report.user_properties)
+    counted: Counter[str] = Counter(properties.get("injected", {}))
+    return counted
 
 
 def _miss(reason: str) -> None:

@@ -1,6 +1,7 @@
 """Claude behind the port `Model`, over Anthropic's SDK: streamed, watched, retried within one budget."""
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -66,8 +67,8 @@ class AnthropicModel:
     async def answer(self, prompt: Prompt) -> Completion:
         """Answer within `Patience.total_s`; raises ModelError."""
         try:
-            async with asyncio.timeout(self._patience.total_s):
-                return await self._answer_shortened(prompt)
+            async with asyncio.timeout(self._patience.total_s) as budget:
+                return await self._answer_shortened(prompt, budget)
         except TimeoutError:
             raise AnthropicFailure(SLOW, f"no whole answer within {self._patience.total_s:g} s") from None
         except AnthropicFailure as failure:
@@ -79,23 +80,23 @@ class AnthropicModel:
         """Give connections back; idempotent."""
         await self._client.close()
 
-    async def _answer_shortened(self, prompt: Prompt) -> Completion:
+    async def _answer_shortened(self, prompt: Prompt, budget: asyncio.Timeout) -> Completion:
         """Leave out the older half of a conversation that is too long, once: twice would lose the thread."""
         try:
-            return await self._answer_retried(request_of(prompt))
+            return await self._answer_retried(request_of(prompt), budget)
         except AnthropicFailure as failure:
             shorter = shortened(prompt) if failure.problem is TOO_LONG else None
             if shorter is None:
                 raise
-        return await self._answer_retried(request_of(shorter))
+        return await self._answer_retried(request_of(shorter), budget)
 
-    async def _answer_retried(self, request: Request) -> Completion:
+    async def _answer_retried(self, request: Request, budget: asyncio.Timeout) -> Completion:
         # A context and not a decorator: stamina logs the arguments of what it calls, and ours hold messages.
         if not request.messages:
             raise AnthropicFailure(REFUSED, "the prompt holds no question")
         wait_s = self._patience.first_wait_s
         async for attempt in stamina.retry_context(
-            on=self._worth_retrying(),
+            on=_worth_retrying_within(budget),
             attempts=self._patience.attempts,
             timeout=None,  # the budget around it cuts off
             wait_initial=wait_s,
@@ -104,19 +105,6 @@ class AnthropicModel:
             with attempt:
                 completion = await self._attempt(request)
         return completion
-
-    def _worth_retrying(self) -> Callable[[Exception], bool | float]:
-        """Retry before the first token only, after the wait that the API asks for if the budget holds it."""
-        deadline = asyncio.get_running_loop().time() + self._patience.total_s
-
-        def hook(error: Exception) -> bool | float:
-            if not isinstance(error, AnthropicFailure) or not error.retry or error.begun:
-                return False
-            if asyncio.get_running_loop().time() + error.retry_after_s >= deadline:
-                return False
-            return error.retry_after_s or True
-
-        return hook
 
     async def _attempt(self, request: Request) -> Completion:
         answer = StreamedAnswer(self._max_chars)
@@ -142,6 +130,20 @@ class AnthropicModel:
                 answer.take(event)
                 if answer.full:
                     return
+
+
+def _worth_retrying_within(budget: asyncio.Timeout) -> Callable[[Exception], bool | float]:
+    """Give stamina's hook: retry before the first token only, after the API's own wait if the budget holds it."""
+    deadline = budget.when() or math.inf
+
+    def hook(error: Exception) -> bool | float:
+        if not isinstance(error, AnthropicFailure) or not error.retry or error.begun:
+            return False
+        if asyncio.get_running_loop().time() + error.retry_after_s >= deadline:
+            return False
+        return error.retry_after_s or True
+
+    return hook
 
 
 def _client(api_key: str, base_url: str, patience: Patience) -> AsyncAnthropic:

@@ -78,10 +78,23 @@ def _blocks(lines: Iterable[str]) -> Iterator[str]:
         if line.strip() or fence:
             block.append(line.rstrip())
         elif block:
-            yield "\n".join(block)
+            yield _flowing(block)
             block = []
     if block:
-        yield "\n".join([*block, fence] if fence else block)
+        yield _flowing([*block, fence] if fence else block)
+
+
+def _flowing(lines: Sequence[str]) -> str:
+    """Join the lines of a paragraph or of a list's item, which a chat would show as broken off; code stays as it is."""
+    if any(_FENCE.match(line) for line in lines):
+        return "\n".join(lines)
+    flowing = [lines[0]]
+    for line in lines[1:]:
+        if _STEP.match(line) or line.lstrip().startswith(">"):
+            flowing.append(line)
+        else:
+            flowing[-1] += f" {line.strip()}"
+    return "\n".join(flowing)
 
 
 # ---------------------------------------------------------------- choosing

@@ -86,7 +86,7 @@ def _decode(raw: bytes) -> tuple[str, tuple[Note, ...]]:
     if (len(raw) - len(raw.translate(None, _CONTROLS))) * _BINARY_SHARE > len(raw):
         raise SkillRefused("binary: too many control characters")
     try:
-        return raw.decode("utf-8-sig"), ()
+        return raw.decode(), ()  # a byte order mark goes with the frontmatter
     except UnicodeDecodeError:
         return raw.decode("latin-1"), (Note("not UTF-8: read as Latin-1"),)
 

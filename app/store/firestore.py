@@ -22,7 +22,7 @@ from actors.ports import (
 )
 from app.store import firestore_docs as docs
 from app.store.firestore_client import Applied, FirestoreDatabase, Found
-from app.store.firestore_errors import PreconditionFailed
+from app.store.firestore_errors import AlreadyExists, PreconditionFailed
 from app.store.firestore_plans import open_plan, recent_plan, states_plan
 from app.store.firestore_poison import Poison
 from app.store.firestore_requests import Change, Search, When
@@ -55,7 +55,7 @@ class FirestoreSessionStore(SessionStore):
         operation = secrets.token_hex(12)
         try:
             applied = await self._commit(docs.append_changes(record, operation, self._now()))
-        except PreconditionFailed as error:
+        except AlreadyExists as error:
             return await self._appended_before(record, operation) if error.unsure else Appended(created=False)
         waiting = applied[1].results[0] if record.open else 0
         return Appended(created=True, version=applied[0].version, waiting=waiting)
@@ -178,10 +178,11 @@ class FirestoreSessionStore(SessionStore):
 
     async def _erase(self, paths: Sequence[str]) -> int:
         emptied = {"body": b"", "erased": True}
+        changes = [Change(document=path, fields=emptied, when=When.PRESENT) for path in paths]
         try:
-            await self._commit([Change(document=path, fields=emptied, when=When.PRESENT) for path in paths])
-        except PreconditionFailed:
-            return 0  # one has just expired; the next query no longer gives it
+            await self._commit(changes)
+        except PreconditionFailed as error:
+            raise StoreDown("one of the updates has just expired") from error
         return len(paths)
 
     async def purge(self, limit: int) -> int:  # noqa: ARG002  # the port's

@@ -13,6 +13,7 @@ from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrp
 from google.oauth2 import service_account
 
 from actors.ports import StoreDenied, StoreDown
+from app.store.firestore_errors import NotOpen
 
 Dial = Callable[[], grpc.aio.Channel]
 
@@ -67,23 +68,34 @@ def _credentials(credentials_json: str | None) -> Any:  # google.auth is not typ
     if credentials_json is None:
         return google.auth.default(scopes=_SCOPES)[0]
     of_account: Any = service_account.Credentials.from_service_account_info
+    account = msgspec.json.decode(credentials_json, type=dict[str, Any])
     # A token signed here, instead of one fetched: one round trip less on a cold start.
-    return of_account(msgspec.json.decode(credentials_json), scopes=_SCOPES).with_always_use_jwt_access(True)
+    return of_account(account, scopes=_SCOPES).with_always_use_jwt_access(True)
 
 
 class Connection:
-    """The channel of one database on one event loop.
+    """The channel of one database, on the event loop that makes it.
 
-    Each attempt takes a `Line` and reports on it; two deadlines in a row on the current line replace it.
-    The old channel lives for `linger_s` more seconds, so that calls on it meet their own deadlines.
+    Each attempt takes a line and reports on it; two deadlines in a row on the current line replace it. The old
+    channel lives for `linger_s` more seconds, so that calls on it meet their own deadlines.
     """
 
     def __init__(self, dial: Dial, linger_s: float) -> None:
         self._dial = dial
         self._linger_s = linger_s
+        self._loop = asyncio.get_running_loop()
         self._closing: set[asyncio.Task[None]] = set()
+        self._closed = False
+        self._line = Line(dial())
         self.replaced = 0
-        self.line = Line(dial())
+
+    def take(self) -> "Line":
+        """Give the line for an attempt; raises NotOpen after `close`, StoreDenied on another loop."""
+        if self._closed:
+            raise NotOpen("the Firestore connection is closed")
+        if self._loop is not asyncio.get_running_loop():
+            raise StoreDenied("the Firestore connection belongs to another event loop")
+        return self._line
 
     def answered(self, line: "Line") -> None:
         """The store said something on this line."""
@@ -92,11 +104,11 @@ class Connection:
     def timed_out(self, line: "Line") -> None:
         """The store said nothing in time on this line."""
         line.deadlines += 1
-        if line is self.line and line.deadlines >= _DEADLINES_BEFORE_REPLACING:
+        if line is self._line and line.deadlines >= _DEADLINES_BEFORE_REPLACING:
             self._replace()
 
     def _replace(self) -> None:
-        old, self.line = self.line, Line(self._dial())
+        old, self._line = self._line, Line(self._dial())
         self.replaced += 1
         task = asyncio.create_task(old.close(self._linger_s))
         self._closing.add(task)
@@ -104,10 +116,11 @@ class Connection:
 
     async def close(self) -> None:
         """Close the transport and what is left of replaced ones."""
+        self._closed = True
         for task in self._closing:
             task.cancel()
         await asyncio.gather(*self._closing, return_exceptions=True)
-        await self.line.close(0.0)
+        await self._line.close(0.0)
 
 
 class Line:

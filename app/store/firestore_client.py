@@ -1,51 +1,21 @@
-"""A Firestore database on one event loop: three calls, each with deadlines and retries of ours.
-
-`timeout=` alone does not bound a call of Google's client (its own retries reach 300 s), so each attempt goes
-out with `retry=None`, a deadline on the wire and one of ours around it, and the whole call has a budget.
-"""
+"""A Firestore database on one event loop: commit, read by path, query."""
 
 import asyncio
-import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
-import stamina
 from google.cloud.firestore_v1 import types
 from google.cloud.firestore_v1.services.firestore import FirestoreAsyncClient
 
-from actors.ports import StoreDenied, StoreDown, StoreError, StoreMeter
-from app.store.firestore_channel import Connection, Line, dial_emulator, dial_google
-from app.store.firestore_errors import (
-    FOREIGN,
-    Exhausted,
-    MissingIndex,
-    PastDeadline,
-    PreconditionFailed,
-    store_error,
-)
-from app.store.firestore_requests import Change, Search, to_query, to_write
+from actors.ports import StoreDenied, StoreDown, StoreMeter
+from app.store.firestore_attempts import Attempt, Attempts, Limits
+from app.store.firestore_channel import dial_emulator, dial_google
+from app.store.firestore_errors import AlreadyExists, MissingIndex, NotOpen, PreconditionFailed
+from app.store.firestore_requests import Change, Search, When, to_query, to_write
 from app.store.firestore_values import micros
 from contracts.base import Value
 
-T = TypeVar("T")
-
 _CHUNK: Final = 250  # documents a BatchGet: above it the client's CPU is the cost, so chunks run in parallel
-_WIRE_FIRST_S: Final = 0.25  # gRPC's own deadline ends an attempt tidily; ours is for when it does not
-_WAIT_FIRST_S: Final = 0.05
-_WAIT_MOST_S: Final = 1.0
-_WAIT_JITTER_S: Final = 0.1
-
-
-class Limits(Value, frozen=True, kw_only=True):
-    """How long a call may take: each attempt, and all of them with the waits between.
-
-    Two attempts that end by their deadline replace the connection, and the budget leaves time for a third.
-    """
-
-    attempt_s: float = 3.0
-    budget_s: float = 9.0
-    attempts: int = 8
-    exhausted_wait_s: float = 1.0  # over quota: soon again would make it worse
 
 
 class Applied(Value, frozen=True, kw_only=True):
@@ -85,30 +55,27 @@ class FirestoreDatabase:
         self._emulator_host = emulator_host
         self._limits = limits or Limits()
         self._metadata = _metadata(self._name, emulated=emulator_host is not None)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._connection: Connection | None = None
+        self._attempts: Attempts | None = None
         self._adapters: set[object] = set()
         self.missing_indexes: set[str] = set()
 
     async def open(self) -> None:
         """Open the connection on the running loop; idempotent. Raises StoreDenied without credentials."""
-        if self._connection is not None:
+        if self._attempts is not None:
             return
         dial = dial_emulator(self._emulator_host) if self._emulator_host else None
-        dial = dial or await dial_google(self._credentials_json)
-        self._connection = Connection(dial, linger_s=self._limits.attempt_s + _WIRE_FIRST_S)
-        self._loop = asyncio.get_running_loop()
+        self._attempts = Attempts(dial or await dial_google(self._credentials_json), self._limits)
 
     async def close(self) -> None:
         """Close the connection; idempotent. Calls that still run end in StoreDown."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.close()
+        attempts, self._attempts = self._attempts, None
+        if attempts is not None:
+            await attempts.connection.close()
 
     @property
     def connections_replaced(self) -> int:
         """How often the connection was taken for dead since `open`."""
-        return self._connection.replaced if self._connection else 0
+        return self._attempts.connection.replaced if self._attempts else 0
 
     def join(self, adapter: object) -> None:
         """Count an adapter that uses this database."""
@@ -135,7 +102,12 @@ class FirestoreDatabase:
             meter.write(len(changes))
             return tuple(map(_applied, types.CommitResponse.pb(answer).write_results))
 
-        return await self._call(attempt, meter.write)
+        try:
+            return await self._opened().call(attempt, meter.write)
+        except PreconditionFailed as error:
+            if _was_asked_for(error, changes):
+                raise
+            raise StoreDenied(str(error)) from error  # so it is no answer: the database is of another kind
 
     async def get_all(self, paths: Sequence[str], meter: StoreMeter) -> Found:
         """Read documents by path in one wave of parallel chunks; absent ones are left out."""
@@ -182,11 +154,9 @@ class FirestoreDatabase:
             self.missing_indexes.add(search.index)
             raise MissingIndex(f"the database has no index {search.index}") from error
 
-    async def _read(
-        self, attempt: Callable[[FirestoreAsyncClient, float], Awaitable[Found]], meter: StoreMeter
-    ) -> Found:
+    async def _read(self, attempt: Attempt[Found], meter: StoreMeter) -> Found:
         try:
-            return await self._call(attempt, meter.read)
+            return await self._opened().call(attempt, meter.read)
         except PreconditionFailed as error:  # a read has none: the database is of another kind, or gone
             raise StoreDenied(str(error)) from error
 
@@ -197,93 +167,17 @@ class FirestoreDatabase:
             read_at_us=max((micros(answer.read_time) for answer in answers), default=0),
         )
 
-    # ------------------------------------------------------------ attempts
-
-    async def _call(
-        self,
-        attempt: Callable[[FirestoreAsyncClient, float], Awaitable[T]],
-        spent: Callable[[int], None],
-    ) -> T:
-        """Attempt until it succeeds, is refused, or the budget is spent."""
-        try:
-            async with asyncio.timeout(self._limits.budget_s):
-                async for tried in self._attempts():
-                    with tried:
-                        return await self._attempt(attempt, spent, first=tried.num == 1)
-        except TimeoutError as error:
-            raise PastDeadline(f"Firestore did not answer in {self._limits.budget_s:g} s") from error
-        raise AssertionError("the last attempt returns or raises")
-
-    def _attempts(self) -> Any:
-        return stamina.retry_context(
-            on=self._again,
-            attempts=self._limits.attempts,
-            timeout=None,  # the budget around it bounds the attempt that runs, too
-            wait_initial=_WAIT_FIRST_S,
-            wait_max=_WAIT_MOST_S,
-            wait_jitter=_WAIT_JITTER_S,
-        )
-
-    def _again(self, error: Exception) -> bool | float:
-        """Whether to try again; a number says after how many seconds instead of the usual."""
-        if isinstance(error, Exhausted):
-            return self._limits.exhausted_wait_s * random.uniform(1.0, 2.0)
-        return isinstance(error, StoreDown)
-
-    async def _attempt(
-        self,
-        attempt: Callable[[FirestoreAsyncClient, float], Awaitable[T]],
-        spent: Callable[[int], None],
-        *,
-        first: bool,
-    ) -> T:
-        connection = self._opened()
-        line = connection.line
-        try:
-            answer = await self._bounded(attempt(line.api, self._limits.attempt_s))
-        except StoreError as error:
-            spent(0)
-            _report(connection, line, error)
-            if isinstance(error, PreconditionFailed):
-                error.unsure = not first
-            raise
-        connection.answered(line)
-        return answer
-
-    async def _bounded(self, call: Awaitable[T]) -> T:
-        try:
-            async with asyncio.timeout(self._limits.attempt_s + _WIRE_FIRST_S):
-                return await _ours(call)
-        except TimeoutError as error:
-            raise PastDeadline(f"Firestore did not answer in {self._limits.attempt_s:g} s") from error
-
-    def _opened(self) -> Connection:
-        if self._connection is None:
-            raise StoreDown("the Firestore connection is not open")
-        if self._loop is not asyncio.get_running_loop():
-            raise StoreDenied("the Firestore connection belongs to another event loop")
-        return self._connection
+    def _opened(self) -> Attempts:
+        if self._attempts is None:
+            raise NotOpen("the Firestore connection is not open")
+        return self._attempts
 
 
-def _report(connection: Connection, line: Line, error: StoreError) -> None:
-    if isinstance(error, PastDeadline):
-        connection.timed_out(line)
-    else:
-        connection.answered(line)
-
-
-async def _ours(call: Awaitable[T]) -> T:
-    """Await a call of Google's; whatever it raises comes out as a StoreError."""
-    try:
-        return await call
-    except FOREIGN as error:
-        raise store_error(error) from error
-    except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        # A channel that closes cancels its calls; nobody cancelled this task.
-        raise StoreDown("the connection was closed during the call") from error
+def _was_asked_for(error: PreconditionFailed, changes: Sequence[Change]) -> bool:
+    conditions = {change.when for change in changes}
+    if isinstance(error, AlreadyExists):
+        return When.ABSENT in conditions
+    return bool(conditions - {When.ALWAYS, When.ABSENT})
 
 
 async def _together(calls: Sequence[Any]) -> list[Any]:

@@ -2,10 +2,12 @@
 
 StoreDown
 ├── PastDeadline        no answer in time: the write may have happened
-└── Exhausted           over quota: come back later than usual
+├── Exhausted           over quota: come back later than usual
+└── NotOpen             not opened, or closed since: asking again within the call can't help
 StoreDenied
 └── MissingIndex        a query that the shipped indexes would serve
 PreconditionFailed      a document is not in the state that the commit requires (never leaves app/store)
+└── AlreadyExists       it exists
 """
 
 from typing import Any, Final
@@ -29,6 +31,10 @@ class Exhausted(StoreDown):
     """RESOURCE_EXHAUSTED: over quota, or more writes than the database takes now."""
 
 
+class NotOpen(StoreDown):
+    """The connection is not open."""
+
+
 class MissingIndex(StoreDenied):
     """The query needs a composite index that the database does not have."""
 
@@ -42,10 +48,14 @@ class PreconditionFailed(StoreError):
     unsure = False
 
 
+class AlreadyExists(PreconditionFailed):
+    """A document exists that the commit wants to create."""
+
+
 _RETRIED: Final = frozenset(
     {Code.UNAVAILABLE, Code.ABORTED, Code.CANCELLED, Code.INTERNAL, Code.UNKNOWN, Code.DATA_LOSS}
 )
-_PRECONDITIONS: Final = frozenset({Code.ALREADY_EXISTS, Code.FAILED_PRECONDITION, Code.NOT_FOUND})
+_PRECONDITIONS: Final = frozenset({Code.FAILED_PRECONDITION, Code.NOT_FOUND})
 
 
 def store_error(error: Exception) -> StoreError:
@@ -56,6 +66,8 @@ def store_error(error: Exception) -> StoreError:
     match code:
         case Code.DEADLINE_EXCEEDED:
             return PastDeadline(f"Firestore did not answer in time: {detail}")
+        case Code.ALREADY_EXISTS:
+            return AlreadyExists(f"ALREADY_EXISTS: {detail}")
         case Code.RESOURCE_EXHAUSTED:
             return Exhausted(f"Firestore is over its quota: {detail}")
         case Code.FAILED_PRECONDITION if _is_missing_index(detail):

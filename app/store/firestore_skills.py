@@ -14,7 +14,7 @@ from typing import Any, Final
 from actors.ports import SkillRun, SkillStatsStore, StatsBatch, StoreMeter
 from app.store.firestore_client import FirestoreDatabase
 from app.store.firestore_docs import utc
-from app.store.firestore_errors import PreconditionFailed
+from app.store.firestore_errors import AlreadyExists
 from app.store.firestore_poison import Poison
 from app.store.firestore_requests import Change, When
 from app.store.firestore_values import (
@@ -66,7 +66,7 @@ class FirestoreSkillStatsStore(SkillStatsStore):
         """Count a run in one commit; a run that is there was counted."""
         try:
             await self._database.commit(_run_changes(run, utc(self._unix_s())), self._meter)
-        except PreconditionFailed:
+        except AlreadyExists:
             return  # also when it was our own earlier attempt that had no answer
 
 

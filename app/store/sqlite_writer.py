@@ -4,6 +4,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Final
 
 import msgspec
@@ -12,11 +13,15 @@ from actors.ports import Appended, StoreDown, StoreError, UpdateRecord
 from app.store.sqlite_errors import UNSTORABLE, is_broken, is_passing, translated
 
 _TAKE_VERSIONS: Final = "UPDATE sequence SET value = value + ? RETURNING value"
-_INSERT: Final = """
+_INSERTS: Final = {
+    rows: f"""
     INSERT INTO updates (seq, bot, "update", chat, shard, state, open, reason, body, version,
                          accepted_at, operation, expires_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?) ON CONFLICT (bot, "update") DO NOTHING
-"""
+    VALUES {", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?)"] * rows)}
+    ON CONFLICT (bot, "update") DO NOTHING
+    """  # noqa: S608 made of nothing but the text above
+    for rows in (1, 2, 4, 8, 16, 32, 64)
+}
 _WAITING: Final = """
     SELECT chat, count(*) FROM updates
     WHERE open = 1 AND chat IN (SELECT value FROM json_each(?)) GROUP BY chat
@@ -129,8 +134,7 @@ def _append(
     if not appends:
         return
     rows = [_row(version, record, now, expires_at) for version, record in appends]
-    inserted = connection.executemany(_INSERT, rows).rowcount
-    created = appends if inserted == len(rows) else _created(connection, appends)
+    created = appends if _insert(connection, rows) == len(rows) else _created(connection, appends)
     yield from dict.fromkeys((version for version, _ in appends), Appended(created=False)).items()
     left = _waiting(connection, {record.chat for _, record in created if record.open})
     for version, record in reversed(created):  # each counts itself and those before it, as if alone
@@ -145,6 +149,20 @@ def _row(version: int, record: UpdateRecord, now: float, expires_at: float) -> t
         version, record.bot, record.update, record.chat, record.shard, record.state, record.open,
         record.reason, record.body, version, now, expiry,
     )  # fmt: skip
+
+
+def _insert(connection: sqlite3.Connection, rows: list[tuple[object, ...]]) -> int:
+    """Insert the rows that are new and give how many.
+
+    Many rows a statement, because each statement gives the interpreter's lock away and waits to get it back.
+    """
+    inserted = done = 0
+    while left := len(rows) - done:
+        size = min(64, 1 << left.bit_length() - 1)
+        values = list(chain.from_iterable(rows[done : done + size]))
+        inserted += connection.execute(_INSERTS[size], values).rowcount
+        done += size
+    return inserted
 
 
 def _created(connection: sqlite3.Connection, appends: Numbered) -> Numbered:

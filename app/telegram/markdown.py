@@ -1,7 +1,7 @@
 """Reads Markdown into a text and its formatting; whatever the library can't read stays as it was written."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from telegramify_markdown import MessageEntity, RenderConfig, convert
@@ -11,9 +11,7 @@ from app.telegram.split import Span, index_of_units, is_blank
 _TYPES: Final = frozenset(
     {"bold", "italic", "underline", "strikethrough", "code", "pre", "text_link", "blockquote"}
 )
-_LINK: Final = re.compile(
-    r"(?:https?|tg)://[^\s]+\Z", re.IGNORECASE
-)  # what else a link may be, Telegram drops
+_LINK: Final = re.compile(r"(?:https?|tg)://\S+\Z", re.IGNORECASE)  # Telegram drops any other
 _LANGUAGE: Final = re.compile(r"[\w+#.-]{1,32}\Z")
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _CONTROLS: Final = {code: " " for code in range(32) if code not in (9, 10)}  # as Telegram shows them
@@ -28,7 +26,8 @@ _NOT_TEXT: Final = re.compile(f"[{_HTML}{_BAR}{_DOLLAR}]")
 _MATHS_CHARACTERS: Final = 16_000
 _MATHS_MARKS: Final = 200
 _TOO_NESTED: Final = re.compile(r"^[ \t]*(?:>[ \t]*|[-*+][ \t]+|\d{1,9}[.)][ \t]+){17}", re.MULTILINE)
-_TABLE_RULE: Final = re.compile(r"^[ \t>:-]*\|[ \t>|:-]*$", re.MULTILINE)
+_TABLE_RULE: Final = re.compile(r"^(?=.*-)[ \t>:-]*\|[ \t>|:-]*$", re.MULTILINE)
+_BETWEEN_CELLS: Final = re.compile(r"(?<!\\)\|")
 _TABLE_CHARACTERS: Final = 500_000
 _FENCES: Final = 2_000
 
@@ -42,7 +41,7 @@ def read_markdown(markdown: str) -> tuple[str, list[Span]]:
     source = _clean(markdown)
     if _is_too_much(source):
         return source, []
-    maths = _has_few_maths(source)
+    maths = _reads_maths(source)
     try:
         text, entities = convert(_shield(source, maths), latex_escape=maths, config=_config())
     except Exception:  # noqa: BLE001 - whatever a parser of free text trips over, the reader gets the text
@@ -59,7 +58,26 @@ def _clean(markdown: str) -> str:
 
 def _shield(source: str, maths: bool) -> str:
     text = source.replace("<", _HTML).replace("||", "|" + _BAR)
-    return text if maths else text.replace("$", _DOLLAR)
+    text = text if maths else text.replace("$", _DOLLAR)
+    return "\n".join(_fitted(text.split("\n"))) if _TABLE_RULE.search(text) else text
+
+
+def _fitted(lines: Iterable[str]) -> Iterator[str]:
+    """Make the cells that a row has too many part of its last: Markdown leaves them out of the table."""
+    columns = 0
+    for line in lines:
+        if _TABLE_RULE.match(line):
+            columns = len(line.strip(" \t>").strip("|").split("|"))
+        elif not line.strip(" \t>"):
+            columns = 0
+        yield _fit(line, columns) if columns else line
+
+
+def _fit(row: str, columns: int) -> str:
+    cells = _BETWEEN_CELLS.split(row)
+    last = columns - 1 + (not cells[0].strip(" \t>"))  # a row may begin with its first bar
+    end = len(cells) - (not cells[-1].strip())  # and end with one
+    return "|".join([*cells[:last], _BAR.join(cells[last:end]), *cells[end:]]) if end > last + 1 else row
 
 
 def _config() -> RenderConfig:
@@ -75,9 +93,11 @@ def _config() -> RenderConfig:
 # ---------------------------------------------------------------- what is too much
 
 
-def _has_few_maths(source: str) -> bool:
+def _reads_maths(source: str) -> bool:
+    """Only in short texts, and not beside a table: from a cell the library puts mathematics before the table."""
     marks = source.count("$") + source.count("\\(") + source.count("\\[")
-    return marks <= _MATHS_MARKS and len(source) <= _MATHS_CHARACTERS
+    few = marks <= _MATHS_MARKS and len(source) <= _MATHS_CHARACTERS
+    return few and not _TABLE_RULE.search(source)
 
 
 def _is_too_much(source: str) -> bool:

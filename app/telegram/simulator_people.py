@@ -212,7 +212,7 @@ class People:
 
 
 def _lane(kind: str, content: Any) -> str:
-    """Messages queue by chat, callback queries by user, the rest by nothing (FACTS of the Bot API server)."""
+    """Messages queue by chat, callback queries by user, the rest by nothing (tdlib/telegram-bot-api)."""
     if not isinstance(content, dict):
         return ""
     owner = content.get("from" if kind == "callback_query" else "chat")

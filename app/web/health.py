@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Final
 
+import structlog
 from aiohttp import web
 
 from actors.ports import Clock
@@ -11,6 +12,8 @@ from app.fleet import Fleet, stats_of, warm_all
 from app.metrics import CONTENT_TYPE, Metrics
 from app.web.answers import as_json, plainly
 from contracts.warming import ActorStats
+
+log = structlog.get_logger(__name__)
 
 STATS_DEADLINE_S: Final = 2.0  # a probe usually gives up after a few seconds
 STATS_AGE_S: Final = 1.0  # these routes are open to all: asking them often must not load the actors
@@ -27,9 +30,11 @@ class FirstWarm:
         self.ended = asyncio.Event()
 
     async def run(self) -> None:
-        """Ask every actor and shard to warm, in parallel."""
+        """Ask every actor and shard to warm, in parallel; never raises."""
         try:
             await warm_all(self._fleet.members, self._deadline_s)
+        except Exception:  # I6: a defect in warming must not keep the service from serving
+            log.exception("first_warm_defect")
         finally:
             self.ended.set()
 

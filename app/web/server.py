@@ -9,11 +9,13 @@ from aiohttp import web
 
 from actors.ports import Background, Clock
 from app.fleet import Fleet
+from app.intake import Callbacks, UpdateIntake
 from app.metrics import Metrics
 from app.telegram.addressing import BotIdentity
 from app.web.admin import Admin
+from app.web.answers import Handler
 from app.web.health import FirstWarm, Health, StatsView
-from app.web.webhook import PATH, Callbacks, Webhook, WebhookRules
+from app.web.webhook import PATH, Webhook, WebhookRules
 
 OTHER_BODIES_MOST: Final = 64 * 1024  # bytes; only the webhook takes more, by its own rule
 KEEPALIVE_S: Final = 75.0  # also how long a connection may take over its request's headers
@@ -33,19 +35,20 @@ class WebParts:
     clock: Clock
     callbacks: Callbacks | None = None
     admin_token: bytes | None = None
+    lazy_warm: bool = False  # ask the actors to warm with the first request instead of at the start
     warm_deadline_s: float = 30.0
     drain_deadline_s: float = 10.0
 
 
 def create_app(parts: WebParts) -> web.Application:
-    """The application; it asks every actor to warm when it starts, and drains the background when it ends."""
+    """The application; it asks every actor to warm at its start (or first request), and drains the background at its end."""
     app = web.Application(client_max_size=OTHER_BODIES_MOST)
     app[FIRST_WARM] = first_warm = FirstWarm(parts.fleet, parts.warm_deadline_s)
     app.router.add_post(PATH, _webhook(parts).handle)
     app.add_routes(Health(StatsView(parts.fleet, parts.clock), first_warm, parts.metrics).routes())
     if parts.admin_token:
         app.add_routes(Admin(parts.fleet, parts.admin_token).routes())
-    app.cleanup_ctx.append(_lifetime(first_warm, parts))
+    app.cleanup_ctx.append(_lifetime(first_warm, parts, _when_to_warm(app, parts)))
     return app
 
 
@@ -64,9 +67,13 @@ class WebServer:
         )
 
     async def start(self) -> None:
-        """Listen; raises OSError when the address is taken."""
+        """Listen; raises OSError when the address is taken, with everything put back."""
         await self._runner.setup()
-        await web.TCPSite(self._runner, self._host, self._port).start()
+        try:
+            await web.TCPSite(self._runner, self._host, self._port).start()
+        except OSError:
+            await self._runner.cleanup()
+            raise
 
     async def stop(self) -> None:
         """Stop listening, finish what runs, drain the background; idempotent."""
@@ -82,8 +89,10 @@ class WebServer:
 
 
 def _webhook(parts: WebParts) -> Webhook:
-    return Webhook(
-        rules=parts.rules,
+    intake = UpdateIntake(
+        bot=parts.rules.bot,
+        allowed_users=parts.rules.allowed_users,
+        accept_deadline_s=parts.rules.accept_deadline_s,
         fleet=parts.fleet,
         identity=parts.identity,
         background=parts.background,
@@ -91,11 +100,33 @@ def _webhook(parts: WebParts) -> Webhook:
         clock=parts.clock,
         callbacks=parts.callbacks,
     )
+    return Webhook(parts.rules, intake, parts.metrics)
 
 
-def _lifetime(first_warm: FirstWarm, parts: WebParts) -> Callable[[web.Application], AsyncIterator[None]]:
+def _when_to_warm(app: web.Application, parts: WebParts) -> asyncio.Event:
+    now = asyncio.Event()
+    if not parts.lazy_warm:
+        now.set()
+        return now
+
+    @web.middleware
+    async def wake(request: web.Request, handler: Handler) -> web.StreamResponse:
+        now.set()
+        return await handler(request)
+
+    app.middlewares.append(wake)
+    return now
+
+
+def _lifetime(
+    first_warm: FirstWarm, parts: WebParts, now: asyncio.Event
+) -> Callable[[web.Application], AsyncIterator[None]]:
+    async def warm() -> None:
+        await now.wait()
+        await first_warm.run()
+
     async def lifetime(_app: web.Application) -> AsyncIterator[None]:
-        warming = asyncio.create_task(first_warm.run(), name="first warm")
+        warming = asyncio.create_task(warm(), name="first warm")
         yield
         warming.cancel()
         await asyncio.gather(warming, return_exceptions=True)

@@ -111,6 +111,7 @@ def test_an_empty_catalog_matches_nothing() -> None:
         ("class", "classes"),
         ("bus", "bus"),
         ("tea", "teas"),
+        ("茶", "茶"),
     ],
 )
 def test_plurals_fold_to_the_same_word(one: str, many: str) -> None:

@@ -73,6 +73,22 @@ log.error('e')
     assert said == [("library", "modal", "3 inputs", "warning"), ("library", "modal", "e", "error")]
 
 
+def test_a_crash_is_a_line_as_well() -> None:
+    """What nobody caught ends the process, and is told in JSON, without the secrets in its text."""
+    start = f"from app.observability import configure_logging\nconfigure_logging('info', [{TOKEN!r}])\n"
+    code = start + f"raise ValueError('no route to /bot' + {TOKEN!r})"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, timeout=30)
+    line = json.loads(ran.stderr)
+    assert (ran.returncode, line["event"], line["level"]) == (1, "crashed", "critical")
+    assert "no route to /bot[secret]" in line["exception"]
+
+
+def test_warnings_are_lines_as_well() -> None:
+    """Python's own warnings do not break the stream of JSON lines."""
+    (line,) = _run("import warnings\nwarnings.warn('old')")
+    assert (line["event"], line["logger"], "old" in str(line["message"])) == ("library", "py.warnings", True)
+
+
 def test_a_record_that_cannot_be_formatted_harms_nobody() -> None:
     """A library's wrong format string does not raise into the library."""
     code = """

@@ -1,5 +1,6 @@
 """Tests of the Anthropic model against a real HTTP server that speaks its streaming protocol."""
 
+import asyncio
 import logging
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -8,7 +9,7 @@ from contextlib import AsyncExitStack
 import pytest
 from structlog.testing import capture_logs
 
-from actors.ports import Completion, ModelError, Prompt, ToolSpec
+from actors.ports import Completion, Model, ModelError, Prompt, ToolSpec
 from app.llm.anthropic import AnthropicModel, Patience
 from app.llm.anthropic_stream import CUT_NOTE, REFUSAL
 from contracts.turns import ChatMessage, ToolCall
@@ -36,7 +37,7 @@ SAID = "what the user had said"
 QUICK = Patience(connect_s=0.5, idle_s=0.2, total_s=1.5, warm_s=0.2, first_wait_s=0.001)
 HELLO = Prompt(system="You help.", messages=(ChatMessage(role="user", text=SAID),))
 
-Serve = Callable[..., Awaitable[tuple[MessagesApi, AnthropicModel]]]
+Serve = Callable[..., Awaitable[tuple[MessagesApi, Model]]]
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ async def serve() -> AsyncIterator[Serve]:
 
         async def start(
             *script: Play, patience: Patience = QUICK, **settings: int
-        ) -> tuple[MessagesApi, AnthropicModel]:
+        ) -> tuple[MessagesApi, Model]:
             api = await stack.enter_async_context(messages_api(*script))
             model = AnthropicModel("test", KEY, api.url, patience=patience, **settings)
             stack.push_async_callback(model.close)
@@ -265,6 +266,23 @@ async def test_the_budget_holds_over_all_attempts(serve: Serve) -> None:
     with pytest.raises(ModelError, match=r"within 0\.1 s") as failure:
         await model.answer(HELLO)
     assert (len(api.asked), failure.value.retry) == (1, True)
+
+
+async def test_cancelling_a_turn_ends_its_call(serve: Serve) -> None:
+    """A container that stops is not held up by a retry, and the cancellation is not taken for an answer."""
+    _, model = await serve(streams(START, *text_events("Well,"), stall=True), patience=Patience())
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(model.answer(HELLO), 0.05)
+
+
+async def test_given_up_calls_leave_their_connections_usable(serve: Serve) -> None:
+    """After many stalls the pool is not used up."""
+    stalls = [streams(START, *text_events("Well,"), stall=True)] * 120
+    _, model = await serve(*stalls, says("fine"), patience=Patience(idle_s=0.05, attempts=1))
+    for _ in range(3):
+        failed = await asyncio.gather(*(model.answer(HELLO) for _ in range(40)), return_exceptions=True)
+        assert {"AnthropicFailure"} == {type(failure).__name__ for failure in failed}
+    assert (await model.answer(HELLO)).text == "fine"
 
 
 async def test_nobody_listening_is_a_failure_to_try_again() -> None:

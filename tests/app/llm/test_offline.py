@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.ports import Prompt
+from actors.ports import Model, Prompt
 from app.llm.offline import MODE_CHARS, OfflineModel
 from app.llm.offline_extract import extract, sections_of
 from contracts.skills import SkillSummary
@@ -49,7 +49,8 @@ async def reply(
     prompt = Prompt(
         system="", messages=messages, mode=mode, skill_name="tea", skill_body=body, catalog=catalog
     )
-    return (await OfflineModel().answer(prompt)).text
+    model: Model = OfflineModel()
+    return (await model.answer(prompt)).text
 
 
 async def test_it_says_that_it_is_offline_and_whose_words_these_are() -> None:
@@ -86,6 +87,18 @@ def test_a_question_that_matches_nothing_gets_the_beginning_and_the_headings() -
     """The user sees what can be asked."""
     found = extract(BODY, "xyzzy", 500)
     assert found == "# Tea\n\nTea is leaves and patience.\n\nAsk me more about: Water; Steeping; Milk."
+
+
+def test_a_list_or_table_is_cut_between_its_lines() -> None:
+    """What does not fit ends with a whole step and a sign that there is more."""
+    steps = "\n".join(f"{number}. step of the tea" for number in range(1, 30))
+    found = extract(f"## Tea\n\n{steps}", "tea", 150)
+    assert found.endswith("7. step of the tea\n…")
+
+
+def test_prose_is_cut_between_its_words() -> None:
+    """What does not fit ends with a whole word and a sign that there is more."""
+    assert extract(f"## Tea\n\n{'infusion ' * 50}", "tea", 150).endswith("infusion infusion…")
 
 
 def test_a_hash_within_code_is_no_heading() -> None:
@@ -153,6 +166,19 @@ async def test_with_nothing_to_remember_it_says_so() -> None:
 async def test_the_same_prompt_gives_the_same_answer() -> None:
     """Replays and demonstrations can be compared."""
     assert await reply("milk in tea?", body=BODY) == await reply("milk in tea?", body=BODY)
+
+
+async def test_a_skill_without_a_description_is_offered_by_its_name() -> None:
+    """A bare name is better than a line that ends in a colon."""
+    assert "\n- **tea**" in await reply("hi", catalog=(SkillSummary(name="tea"),))
+
+
+async def test_opening_and_closing_cost_nothing() -> None:
+    """The model without a key has nothing to open or to give back, in any order."""
+    model = OfflineModel()
+    await model.close()
+    await model.connect()
+    assert model.name == "offline"
 
 
 async def test_a_prompt_without_messages_is_answered() -> None:

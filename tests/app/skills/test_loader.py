@@ -113,7 +113,7 @@ def test_other_files_are_resources_of_the_nearest_skill_above(tmp_path: Path) ->
     }
 
 
-@pytest.mark.parametrize("second", ["Tea", "TEA", " tea ", "  t e a"[2:].replace(" ", "")])
+@pytest.mark.parametrize("second", ["tea", "Tea", "TEA", " tea "])
 def test_of_two_skills_of_one_name_the_first_by_path_keeps_it(tmp_path: Path, second: str) -> None:
     """The other is set aside, and its author learns who has the name."""
     result = scan(write(tmp_path, {"b/SKILL.md": skill("tea"), "c/info.md": skill(f"'{second}'")}))
@@ -151,7 +151,7 @@ def test_a_bad_file_is_set_aside_and_all_others_load(tmp_path: Path, content: by
     result = scan(write(tmp_path, {"a/SKILL.md": skill("a"), "b/SKILL.md": content, "c/info.md": skill("c")}))
 
     assert names(result) == ["a", "c"]
-    assert [file for file in aside(result)] == ["b/SKILL.md"]
+    assert list(aside(result)) == ["b/SKILL.md"]
     assert aside(result)["b/SKILL.md"].endswith(reason)
 
 
@@ -167,7 +167,8 @@ def test_the_largest_file_loads(tmp_path: Path) -> None:
         ("b/SKILL.md", "../../outside/SKILL.md", "leads out of 'skills'"),
         ("b/SKILL.md", "SKILL.md", "leads in a circle or nowhere"),
         ("b/SKILL.md", "gone.md", "leads nowhere"),
-        ("a/loop", "..", "link to a folder that is searched at its own place: not followed"),
+        ("a/loop", ".", "link to a folder that is searched at its own place: not followed"),
+        ("a/up", "..", "link that leads out of 'a'"),
         ("loop", ".", "link to a folder that is searched at its own place: not followed"),
         ("out", "../outside", "link that leads out of 'skills'"),
         ("a/secret.txt", "../../outside/SKILL.md", "link that leads out of 'a'"),
@@ -374,7 +375,8 @@ async def test_a_scan_does_not_stall_the_loop(tmp_path: Path) -> None:
 
 def test_bundled_skills_lie_beside_the_loader() -> None:
     """The default root is a folder of the package."""
-    assert bundled_skills().relative_to(Path.cwd()).as_posix() == "app/skills/library"
+    assert bundled_skills().parts[-3:] == ("app", "skills", "library")
+    assert scan(bundled_skills()).skills != ()
 
 
 # ---------------------------------------------------------------- anything at all

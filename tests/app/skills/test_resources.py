@@ -7,6 +7,7 @@ import pytest
 
 from actors.ports import ResourceUnavailable
 from app.skills.bounds import MAX_FILE_BYTES
+from app.skills.files import FileRefused, read_file
 from app.skills.loader import FolderSkillFiles
 
 
@@ -18,6 +19,7 @@ def root(tmp_path: Path) -> Path:
         (root / folder).mkdir(parents=True)
     (root / "a/SKILL.md").write_text("# A")
     (root / "a/x.bin").write_bytes(b"\0\xff")
+    (root / "a/C:x.bin").write_bytes(b"a drive, elsewhere")
     (root / "a/sub/y.txt").write_text("y")
     (root / "a/largest").write_bytes(b"l" * MAX_FILE_BYTES)
     (root / "a/too-large").write_bytes(b"l" * (MAX_FILE_BYTES + 1))
@@ -97,3 +99,10 @@ async def test_a_missing_root_is_an_unavailable_resource(tmp_path: Path) -> None
     """The volume may be gone when the file is asked for."""
     with pytest.raises(ResourceUnavailable):
         await FolderSkillFiles(tmp_path / "gone").read_resource("a/SKILL.md", "x")
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs a file that is longer than it says")
+def test_a_file_that_changes_under_the_reader_is_not_taken_for_whole() -> None:
+    """What is read must be as long as the file was before and after."""
+    with pytest.raises(FileRefused, match="changed while it was read"):
+        read_file(Path("/proc/self/stat"))

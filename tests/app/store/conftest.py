@@ -1,11 +1,14 @@
-"""The fixture that runs a test over every store."""
+"""The fixture that runs a test over every store, and those for Firestore alone."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from google.cloud.firestore import AsyncClient
 
 from tests.app.store.backends import BACKENDS, Backend, Ground
+from tests.app.store.firestore_rig import Rig, google_client, opened
+from tests.emulator import Emulator
 
 MARKS = {"firestore": [pytest.mark.emulator]}
 
@@ -16,3 +19,17 @@ async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     ground = Ground(tmp_path, lambda: str(request.getfixturevalue("emulator").host))
     async with BACKENDS[request.param](ground) as opened:
         yield opened
+
+
+@pytest.fixture
+async def rig(emulator: Emulator, project: str) -> AsyncIterator[Rig]:
+    """Both Firestore stores on the emulator."""
+    async with opened(project, emulator.host) as rig:
+        yield rig
+
+
+@pytest.fixture
+async def google(emulator: Emulator, project: str) -> AsyncIterator[AsyncClient]:
+    """Google's own client on the same project."""
+    async with google_client(project, emulator.host) as client:
+        yield client

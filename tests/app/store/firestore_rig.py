@@ -11,7 +11,8 @@ from google.cloud.firestore import AsyncClient
 
 from actors.ports import UpdateRecord
 from app.store.firestore import FirestoreSessionStore
-from app.store.firestore_client import FirestoreDatabase, Limits
+from app.store.firestore_attempts import Limits
+from app.store.firestore_client import FirestoreDatabase
 from app.store.firestore_skills import FirestoreSkillStatsStore
 from tests.app.store.backends import CountingMeter
 

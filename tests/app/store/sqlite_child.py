@@ -30,8 +30,13 @@ async def append_and_count(store: SqliteSessionStore, first: int) -> None:
     """Append 40 updates and add 1 to the chat's session 25 times, both at once."""
     await asyncio.gather(
         *(store.append(update(first + n)) for n in range(40)),
-        *(_add_one(store, f"{first}-{n}") for n in range(25)),
+        _add(store, [f"{first}-{n}" for n in range(25)]),
     )
+
+
+async def _add(store: SqliteSessionStore, operations: list[str]) -> None:
+    for operation in operations:
+        await _add_one(store, operation)
 
 
 async def _add_one(store: SqliteSessionStore, operation: str) -> None:

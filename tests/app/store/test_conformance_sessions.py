@@ -475,7 +475,7 @@ async def test_meter_counts_calls(backend: Backend) -> None:
     await backend.sessions.read_sessions([CHAT, CHAT + 1, CHAT + 2])
     assert len(backend.meter.writes) == 4
     assert 4 <= len(backend.meter.reads) <= 5
-    assert backend.meter.reads[1:] == [2, 1, 2]
+    assert backend.meter.reads[-3:] == [2, 1, 2]
 
 
 async def test_close_twice(backend: Backend) -> None:

@@ -13,7 +13,7 @@ from tests.app.store.records import CHAT
 
 ROOT = Path(__file__).parents[3]
 ROUNDS = 5
-ACKNOWLEDGED_A_ROUND = 60
+ACKNOWLEDGED_A_ROUND = 40
 
 
 @pytest.fixture

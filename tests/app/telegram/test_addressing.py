@@ -67,7 +67,9 @@ def test_in_groups_only_what_is_said_to_us_is_queued(
         (BotIdentity(1), {"text": "hi @OurBot", **mention(3, 7)}),
     ],
 )
-def test_a_verdict_that_needs_our_name_waits_for_it(identity: BotIdentity | None, fields: dict[str, Any]) -> None:
+def test_a_verdict_that_needs_our_name_waits_for_it(
+    identity: BotIdentity | None, fields: dict[str, Any]
+) -> None:
     """Before getMe was answered a group's message is not judged by guessing."""
     with pytest.raises(IdentityNeeded):
         verdict(identity, message=message("group", **fields))
@@ -122,7 +124,7 @@ def test_any_suffix_is_ours_while_our_name_is_unknown() -> None:
 @pytest.mark.parametrize("token", ["", "abc", "abc:def", ":x", "१:x", "9" * 30 + ":x"])
 def test_a_token_without_an_id_is_refused_and_not_repeated(token: str) -> None:
     """The error of a malformed token is safe to print."""
-    with pytest.raises(ValueError, match="^a bot token starts with the bot's numeric id and a colon$"):
+    with pytest.raises(ValueError, match=r"^a bot token starts with the bot's numeric id and a colon$"):
         BotIdentity.of_token(token)
 
 

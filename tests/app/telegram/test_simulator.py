@@ -136,6 +136,50 @@ async def test_what_telegram_refuses_is_refused(
     assert telegram.replies(CHAT) == []
 
 
+@pytest.mark.parametrize(
+    ("method", "body", "words"),
+    [
+        ("sendMessage", "{", "can't parse JSON object"),
+        ("sendMessage", "[" * 100_000, "can't parse JSON object"),
+        ("sendMessage", "[]", "object expected"),
+        ("sendMessage", '{"chat_id": 7, "text": "\\ud800"}', "strings must be encoded in UTF-8"),
+        ("sendMessage", '{"chat_id": 7, "text": "x", "entities": "[{"}', "can't parse entities JSON object"),
+        (
+            "sendMessage",
+            '{"chat_id": 7, "text": "x", "entities": {}}',
+            "can't parse entities JSON object: expected an Array",
+        ),
+        (
+            "sendMessage",
+            '{"chat_id": 7, "text": "x", "entities": [{"type": "bold"}]}',
+            'can\'t parse MessageEntity: fields "offset" and "length" must be Numbers above 0',
+        ),
+        (
+            "sendMessage",
+            '{"chat_id": 7, "text": "x", "entities": [{"type": "text_link", "offset": 0, "length": 1}]}',
+            "can't parse MessageEntity: can't find field \"url\"",
+        ),
+        ("sendMessage", '{"chat_id": 7, "text": "x", "reply_markup": []}', "object expected as reply markup"),
+        (
+            "sendMessage",
+            '{"chat_id": 7, "text": "x", "reply_markup": {"inline_keyboard": [1]}}',
+            'field "inline_keyboard" of the InlineKeyboardMarkup must be an Array of Arrays',
+        ),
+        ("editMessageText", '{"chat_id": 7, "message_id": "one"}', "invalid message_id specified"),
+        (
+            "setMyCommands",
+            '{"commands": 5}',
+            "can't parse BotCommands: expected an Array of at most 100 BotCommand",
+        ),
+    ],
+)
+async def test_malformed_arguments_are_a_bad_request(bot: Bot, method: str, body: str, words: str) -> None:
+    """Whatever a caller sends, the answer is a Bot API error and never a 500."""
+    headers = {"Content-Type": "application/json"}
+    async with bot.http.post(f"{bot.base}/{method}", data=body, headers=headers) as answer:
+        assert (answer.status, (await answer.json())["description"]) == (400, f"Bad Request: {words}")
+
+
 @pytest.mark.parametrize("text", ["a", "a" * 4096, "🌅" * 2048, "\n  a" * 1024])
 async def test_texts_within_the_limit_are_sent(telegram: TelegramSimulator, bot: Bot, text: str) -> None:
     """1 to 4096 UTF-16 units are accepted; white space at both ends is cut off."""

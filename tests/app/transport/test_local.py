@@ -1,6 +1,8 @@
 """The local transport keeps the remote one's promises."""
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
@@ -53,6 +55,25 @@ async def test_past_the_deadline_the_caller_leaves_and_the_work_goes_on() -> Non
     actor.may_answer.set()
     await asyncio.sleep(0.01)
     assert actor.answered == [b"a"]
+
+
+async def test_work_whose_caller_has_left_is_held() -> None:
+    """The loop holds tasks weakly, so that without a holder the collector would end a write midway."""
+    waiting: list[weakref.ref[asyncio.Future[bytes]]] = []
+
+    class Waits(Echo):
+        async def ask(self, frame: bytes) -> bytes:
+            answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+            waiting.append(weakref.ref(answer))
+            return await answer
+
+    transport = LocalTransport(Waits(), Tasks(), 0.01)
+    with pytest.raises(Unreachable):
+        await transport.ask(b"a")
+    gc.collect()
+    (answer,) = (reference() for reference in waiting)
+    assert answer is not None
+    answer.set_result(b"")
 
 
 async def test_a_caller_that_is_cancelled_leaves_the_work_going_on() -> None:

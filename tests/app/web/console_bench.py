@@ -1,5 +1,6 @@
 """A console to test: its page, a simulated Telegram, and a small bot that answers without a network."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -61,6 +62,9 @@ class Bench:
     def __init__(self, *, can_restart: bool = True) -> None:
         self.telegram = TelegramSimulator()
         self.restarts = 0
+        self.restart_may_end = asyncio.Event()
+        self.restart_may_end.set()
+        self.stats_fail = False
         self.url = ""
         self.app = web.Application()
         self.app.router.add_get("/health", self._health)
@@ -73,10 +77,13 @@ class Bench:
         return web.json_response({"status": "warm", "actors": dict.fromkeys(STATS, "warm")})
 
     async def _stats(self) -> dict[str, Any]:
+        if self.stats_fail:
+            raise TimeoutError
         return {"actors": STATS}
 
     async def _restart(self) -> None:
         self.restarts += 1
+        await self.restart_may_end.wait()
 
     async def _deliver(self, body: bytes) -> Outcome:
         update = json.loads(body)

@@ -10,7 +10,7 @@ import pytest
 from yarl import URL
 
 from app.web.console import MAX_STREAMS, STATIC
-from tests.app.web.console_bench import Bench, serving
+from tests.app.web.console_bench import STATS, Bench, serving
 
 ROUTES = [("GET", "/"), ("GET", "/console/bootstrap"), ("GET", "/console/events"), ("GET", "/console/stats")]
 ACTIONS = ["/console/say", "/console/press", "/console/chats", "/console/restart"]
@@ -166,6 +166,28 @@ async def test_the_restart_is_offered_only_where_there_is_one() -> None:
                 assert (await answer.json())["can_restart"] is can_restart
             assert (await _post(http, bench, "/console/restart", {}))[0] == status
             assert bench.restarts == int(can_restart)
+
+
+async def test_one_restart_at_a_time(bench: Bench, http: aiohttp.ClientSession) -> None:
+    """While a restart is under way a second one is 409 and does nothing; afterwards it is possible again."""
+    bench.restart_may_end.clear()
+    first = asyncio.create_task(_post(http, bench, "/console/restart", {}))
+    while not bench.restarts:  # noqa: ASYNC110 - the other task rings no bell
+        await asyncio.sleep(0.001)
+    assert (await _post(http, bench, "/console/restart", {}))[0] == 409
+    bench.restart_may_end.set()
+    assert await first == (200, {"restarted": True})
+    assert (await _post(http, bench, "/console/restart", {}))[0] == 200
+    assert bench.restarts == 2
+
+
+async def test_statistics_are_passed_on_or_missing(bench: Bench, http: aiohttp.ClientSession) -> None:
+    """The panel gets what the actors tell, and 503 when they do not answer in time."""
+    async with http.get("/console/stats") as answer:
+        assert (answer.status, await answer.json()) == (200, {"actors": STATS})
+    bench.stats_fail = True
+    async with http.get("/console/stats") as answer:
+        assert (answer.status, await answer.json()) == (503, {"error": "no statistics within 5 s"})
 
 
 async def test_open_pages_are_bounded_and_end_with_the_server(bench: Bench) -> None:

@@ -3,11 +3,16 @@
 from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 
 from tests.app.web.console_bench import Bench, serving
 from tests.app.web.webdriver import Browser, browser, missing
 
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(bool(missing()), reason=f"no browser: {missing()}")]
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.browser,
+    pytest.mark.skipif(bool(missing()), reason=f"no browser: {missing()}"),
+]
 
 ENTER = "\ue007"
 CONNECTED = (
@@ -23,20 +28,28 @@ RENDERED = (
 )
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def window() -> AsyncIterator[Browser]:
+    """One browser for all tests here: starting it takes longer than any of them."""
+    async with browser() as started:
+        yield started
+
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def bench() -> AsyncIterator[Bench]:
-    """A console that runs."""
+    """A console that runs, its chats empty."""
     async with serving(Bench()) as running:
         yield running
 
 
-@pytest.fixture
-async def page(bench: Bench) -> AsyncIterator[Browser]:
-    """A browser that has it open, in its first chat."""
-    async with browser() as window:
-        await window.open(bench.url)
-        await window.until(CONNECTED)
-        yield window
+@pytest_asyncio.fixture(loop_scope="module")
+async def page(bench: Bench, window: Browser) -> AsyncIterator[Browser]:
+    """The browser with it open, in its first chat, wide and light."""
+    await window.reset()
+    await window.open(bench.url)
+    await window.until(CONNECTED)
+    yield window
+    await window.open("about:blank")  # ends the page's stream before its server ends
 
 
 async def test_a_conversation_by_keyboard(bench: Bench, page: Browser) -> None:
@@ -102,11 +115,16 @@ async def test_it_reconnects_to_a_restarted_server(page: Browser) -> None:
 
 @pytest.mark.parametrize("width", [320, 375, 768, 1280])
 async def test_it_fits_every_width(page: Browser, width: int) -> None:
-    """Nothing scrolls sideways, and where chats and panel are drawers, their buttons open and Escape closes them."""
+    """Only the messages scroll, the header does not overlap, and drawers open by button and close by Escape."""
     await page.resize(width, 700)
     await page.type("#text", f"{'long' * 60}{ENTER}")
     await page.until(FIRST_REPLY)
-    assert await page.run("return document.documentElement.scrollWidth") == width
+    for _ in range(8):
+        await page.type("#text", f"more{ENTER}")
+    await page.until(BOT_TEXTS, lambda value: len(value) == 9)
+    page_size = "const page = document.documentElement; return [page.scrollWidth, page.scrollHeight]"
+    assert await page.run(page_size) == [width, 700]
+    assert await page.run(OVERLAPS) == []
     if width > 900:
         return
     shown = "return getComputedStyle(document.getElementById('panel')).display !== 'none'"
@@ -134,6 +152,13 @@ async def test_every_control_has_a_name_and_text_is_readable(page: Browser) -> N
         assert await page.run(POOR_CONTRAST) == []
 
 
+OVERLAPS = """
+  document.getElementById("connection").textContent = "reconnecting";
+  const boxes = [...document.querySelectorAll("header > button, header h1, #connection")]
+    .filter((node) => node.checkVisibility()).map((node) => [node.id || node.tagName, node.getBoundingClientRect()])
+    .sort(([, a], [, b]) => a.left - b.left);
+  return boxes.filter(([, box], i) => i && box.left < boxes[i - 1][1].right).map(([name]) => name);
+"""
 POOR_CONTRAST = """
   const rgba = (text) => text.match(/[\\d.]+/g).map(Number);
   const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)

@@ -43,6 +43,13 @@ async def test_100_mb_declared_is_refused_unread() -> None:
         assert sent < MOST_READ
 
 
+async def test_a_length_over_the_cap_is_refused_before_the_body() -> None:
+    """413 comes while not one byte of the body has been sent."""
+    async with service() as web, web.socket() as (reader, writer):
+        writer.write(head("Content-Length: 1048577"))
+        assert await _status(reader) == 413
+
+
 async def test_endless_chunks_stop_at_the_cap() -> None:
     """A body without a length is 413 as soon as it is over the cap."""
     async with service() as web:

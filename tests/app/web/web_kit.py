@@ -89,10 +89,11 @@ class AnsweredCallbacks:
         self.answered: list[str] = []
         self.failure: TelegramError | None = None
 
-    async def answer_callback(self, callback: str) -> None:
-        self.answered.append(callback)
+    async def answer_callback_query(self, query: str) -> bool:
+        self.answered.append(query)
         if self.failure is not None:
             raise self.failure
+        return True
 
 
 class Answered(NamedTuple):
@@ -180,11 +181,11 @@ async def service(
     keepalive_s: float = 30.0,
     warm_deadline_s: float = 5.0,
     slow_warm: asyncio.Event | None = None,
+    warm_failure: Exception | None = None,
 ) -> AsyncIterator[Service]:
     """Run the service on a free loopback port."""
     skills, agent = Scripted(SKILLS), Scripted(AGENT)
-    if slow_warm is not None:
-        skills.report = slow_warm
+    skills.report = slow_warm or warm_failure or skills.report
     sessions = [Scripted(SESSIONS, shard) for shard in range(shards)]
     identity: list[BotIdentity | None] = [BotIdentity(BOT, "firstlight_bot")]
     tasks, metrics, clock, callbacks = Tasks(), Metrics(), ManualClock(), AnsweredCallbacks()

@@ -31,7 +31,8 @@ WAIT_S = 10.0
 
 def missing() -> str:
     """Why no browser can be driven here; empty if one can."""
-    lacks = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
+    found = {"chromium": _chromium(), "chromedriver": shutil.which("chromedriver")}
+    lacks = [name for name, path in found.items() if path is None]
     return f"not installed: {', '.join(lacks)}" if lacks else ""
 
 
@@ -79,6 +80,12 @@ class Browser:
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         await self.cdp("Emulation.setDeviceMetricsOverride", size)
 
+    async def reset(self) -> None:
+        """Size and colours as they were at the start, and an empty log."""
+        await self.cdp("Emulation.clearDeviceMetricsOverride", {})
+        await self.cdp("Emulation.setEmulatedMedia", {"features": []})
+        await self.console_errors()
+
     async def cdp(self, method: str, parameters: dict[str, Any]) -> Any:
         """A command of the DevTools protocol."""
         return await self.command("POST", "/goog/cdp/execute", {"cmd": method, "params": parameters})
@@ -121,6 +128,11 @@ async def browser() -> AsyncIterator[Browser]:
         await driver.wait()
 
 
+def _chromium() -> str | None:
+    found = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
+    return next((path for path in found if path), None)
+
+
 async def _port(driver: asyncio.subprocess.Process) -> int:
     assert driver.stdout is not None
     async for line in driver.stdout:
@@ -130,7 +142,7 @@ async def _port(driver: asyncio.subprocess.Process) -> int:
 
 
 async def _session(http: aiohttp.ClientSession, profile: str) -> str:
-    options = {"args": [*FLAGS, f"--user-data-dir={profile}"], "binary": shutil.which("chromium")}
+    options = {"args": [*FLAGS, f"--user-data-dir={profile}"], "binary": _chromium()}
     wanted = {"browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
     async with http.post("/session", json={"capabilities": {"alwaysMatch": wanted}}) as answer:
         value = (await answer.json())["value"]

@@ -1,0 +1,226 @@
+"""What the Modal classes of the three actors inherit: hooks, the three methods, and the actor behind them."""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import modal
+import structlog
+
+from actors.ports import SkillFiles, SkillScan
+from app import wiring
+from app.observability import configure_logging
+from app.settings import Scaling, Settings, SettingsError, carried, load
+from app.transport.remote import ASK_MOST, RemoteFleet
+from app.wiring import Placed
+from contracts.codec import encode
+from contracts.faults import TooLarge
+from contracts.skills import ReloadSkills
+
+log = structlog.get_logger(__name__)
+
+STOP_S: Final = 28.0  # Modal grants 30 s
+STARTUP_S: Final = 60  # seconds to start and warm; warming itself ends after 5 s
+
+
+class PlacedActor:
+    """The hooks and methods of a Modal class; a subclass says in `build` which actor it places.
+
+    Modal makes the object, so that there is no constructor. Only what may stand in a memory snapshot is done
+    before one: imports, and files that are parsed. Settings are read again after it, since secrets change.
+    """
+
+    _placed: Placed | None = None
+
+    def build(self, settings: Settings) -> Placed:
+        """The actor with what it stands on, nothing of it opened; raises SettingsError."""
+        raise NotImplementedError
+
+    async def prepare(self, settings: Settings) -> None:
+        """Read what a snapshot may hold."""
+
+    async def started(self) -> None:
+        """What is to be done once the actor answers."""
+
+    @modal.enter(snap=True)
+    async def preload(self) -> None:
+        """Before the snapshot: import what this container will use, by building the actor and dropping it."""
+        with told_in_one_line():
+            settings = begin(serves=False)
+            await self.prepare(settings)
+            self.build(settings)
+
+    @modal.enter()
+    async def start(self) -> None:
+        """After it: open every connection and warm."""
+        began = time.monotonic()
+        with told_in_one_line():
+            self._placed = self.build(begin(serves=False))
+        await self._placed.start()
+        await self.started()
+        log.info("actor_placed", actor=type(self).__name__, duration_ms=_ms_since(began))
+
+    @modal.exit()
+    async def stop(self) -> None:
+        """Let the work end and close."""
+        if self._placed is None:
+            return
+        try:
+            async with asyncio.timeout(STOP_S):
+                await self._placed.stop()
+        except TimeoutError:
+            log.warning("actor_stop_late", actor=type(self).__name__, deadline_s=STOP_S)
+
+    @modal.method()
+    async def ask(self, frame: bytes) -> bytes:
+        """Answer one message."""
+        return _bounded(await self.placed.actor.ask(frame))
+
+    @modal.method()
+    async def warm(self, frame: bytes = b"") -> bytes:
+        """Load the slice and give the frame of a WarmReport."""
+        return await self.placed.actor.warm(frame)
+
+    @modal.method()
+    async def stats(self) -> bytes:
+        """Give the frame of an ActorStats."""
+        return await self.placed.actor.stats()
+
+    @property
+    def placed(self) -> Placed:
+        """The actor; there is one from `start` on."""
+        assert self._placed is not None, "Modal starts before it asks"
+        return self._placed
+
+
+class PlacedSkillRegistry(PlacedActor):
+    """Places the SkillRegistryActor; the snapshot holds the parsed skills."""
+
+    _files: "Preread"
+
+    async def prepare(self, settings: Settings) -> None:
+        """Parse the skills."""
+        self._files = await Preread.of(wiring.skill_files(settings))
+
+    def build(self, settings: Settings) -> Placed:
+        """The actor over the parsed skills."""
+        return wiring.placed_skill_registry(settings, self._files)
+
+    async def started(self) -> None:
+        """Look beside the requests for skills that changed since the snapshot."""
+        self.placed.beside("reload skills", lambda: self.placed.actor.ask(encode(ReloadSkills())))
+
+
+class PlacedSessionCache(PlacedActor):
+    """Places one shard of the SessionCacheActor; the Modal class declares `shard` as its parameter."""
+
+    shard: int
+
+    def build(self, settings: Settings) -> Placed:
+        """The shard's actor."""
+        return wiring.placed_session_cache(settings, self.shard)
+
+
+class PlacedChatAgent(PlacedActor):
+    """Places the ChatAgent."""
+
+    def fleet(self) -> RemoteFleet:
+        """The references that it holds."""
+        raise NotImplementedError
+
+    def build(self, settings: Settings) -> Placed:
+        """The agent over the fleet."""
+        return wiring.placed_chat_agent(settings, self.fleet())
+
+
+class Preread(SkillFiles):
+    """Skill files whose first scan is one that was made before."""
+
+    def __init__(self, files: SkillFiles, scan: SkillScan) -> None:
+        self._files, self._scan = files, scan
+        self._given = False
+
+    @classmethod
+    async def of(cls, files: SkillFiles) -> "Preread":
+        """Scan now."""
+        return cls(files, await files.scan())
+
+    async def scan(self) -> SkillScan:
+        """The earlier scan, once; then a new one each time."""
+        if self._given:
+            return await self._files.scan()
+        self._given = True
+        return self._scan
+
+    async def read_resource(self, skill_path: str, resource: str) -> bytes:
+        """Read a file beside a skill; raises ResourceUnavailable."""
+        return await self._files.read_resource(skill_path, resource)
+
+
+# ---------------------------------------------------------------- settings and scaling
+
+
+def deployed() -> Settings:
+    """What the deploying machine says of the deployment, and the same again inside: no secret is read.
+
+    A wrong value ends `modal deploy` with one line.
+    """
+    try:
+        return load(carried(os.environ))
+    except SettingsError as wrong:
+        raise SystemExit(str(wrong)) from None
+
+
+def begin(*, serves: bool) -> Settings:
+    """Read a container's settings, and log by them from now on; raises SettingsError."""
+    settings = load()
+    configure_logging(settings.log_level, settings.secrets())
+    for warning in settings.warnings(serves=serves):
+        log.warning("settings", warning=warning)
+    return settings
+
+
+@contextmanager
+def told_in_one_line() -> Iterator[None]:
+    """Say a wrong setting in one line of the log, and fail: without it nothing here can work.
+
+    What is raised is Python's own, because Modal hands it pickled to whoever waits for this container.
+    """
+    try:
+        yield
+    except SettingsError as wrong:
+        log.critical("misconfigured", error=str(wrong))
+        sys.tracebacklimit = 0  # the traceback that follows has nothing to add
+        raise RuntimeError(str(wrong)) from None
+
+
+def pool(scaling: Scaling) -> dict[str, Any]:
+    """How many containers, as `app.cls` and `app.server` take it."""
+    return {
+        "min_containers": scaling.min_containers,
+        "max_containers": scaling.max_containers,
+        "buffer_containers": scaling.buffer_containers,
+        "scaledown_window": scaling.scaledown_window,
+    }
+
+
+def inputs(scaling: Scaling) -> dict[str, Any]:
+    """How much at once in one container, as `modal.concurrent` takes it."""
+    return {"max_inputs": scaling.max_inputs, "target_inputs": scaling.target_inputs}
+
+
+# ---------------------------------------------------------------- helpers
+
+
+def _bounded(reply: bytes) -> bytes:
+    if len(reply) <= ASK_MOST:
+        return reply
+    return encode(TooLarge(detail="the reply", size=len(reply), limit=ASK_MOST))
+
+
+def _ms_since(began: float) -> float:
+    return round((time.monotonic() - began) * 1000, 1)
