@@ -97,10 +97,10 @@ def _open(path: Path, durable: bool, busy_s: float) -> sqlite3.Connection:
         check_same_thread=False,  # used by one thread, closed by whoever ends it
     )
     try:
-        if path.stat().st_size == 0:
-            path.chmod(
-                0o600
-            )  # new: nobody else reads people's messages; the log takes its mode from the file
+        if (
+            path.stat().st_size == 0
+        ):  # new: nobody else reads people's messages; the log takes the file's mode
+            path.chmod(0o600)
         _set_up(connection, path, durable, busy_s)
     except BaseException:
         connection.close()
