@@ -20,17 +20,16 @@ Dial = Callable[[], grpc.aio.Channel]
 _SCOPES: Final = ("https://www.googleapis.com/auth/datastore",)
 _HOST: Final = "firestore.googleapis.com:443"
 _FIND_CREDENTIALS_S: Final = 10.0  # off Google's cloud, asking its metadata server takes seconds
-_DEADLINES_BEFORE_REPLACING: Final = (
-    2  # one can be a slow call; two in a row is a connection that leads nowhere
-)
+_DEADLINES_BEFORE_REPLACING: Final = 2  # one can be a slow call; two in a row lead nowhere
 
 _OPTIONS: Final = (
     # Clients of a process share one connection by default: one that hangs would take all with it.
     ("grpc.use_local_subchannel_pool", 1),
     # The defaults grow to 120 s: after an outage of 92 s it took 12.7 s to come back. At most 1 s.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 1000),
     ("grpc.max_reconnect_backoff_ms", 1000),
+    # How long one try to connect may take (20 s by default): TLS on a container short of CPU, not a black hole.
+    ("grpc.min_reconnect_backoff_ms", 3000),
     # Finds a dead peer while calls wait; the interval is the one that Google's own client uses.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 5_000),

@@ -73,9 +73,10 @@ def to_write(change: Change, root: str) -> Any:
     write.update.name = f"{root}/{change.document}"
     for name, plain in change.fields.items():
         write.update.fields[name].CopyFrom(to_value(plain))
-    # An empty mask changes no field; without one the document would be replaced.
-    write.update_mask.SetInParent()
-    write.update_mask.field_paths.extend((*change.fields, *change.cleared))
+    if change.when is not When.ABSENT:  # a new document goes out whole, as Google's own `create` sends it
+        # An empty mask changes no field; without one the document would be replaced.
+        write.update_mask.SetInParent()
+        write.update_mask.field_paths.extend((*change.fields, *change.cleared))
     _add_transforms(write, change)
     _set_condition(write, change.when)
     return write

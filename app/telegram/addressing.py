@@ -31,24 +31,6 @@ class IdentityNeeded(Exception):
     """Whether a group's message is for us can't be told before `getMe` was answered; ask again then."""
 
 
-class Command(msgspec.Struct, frozen=True):
-    """A command without its slash, in lower case, and the rest of the text, stripped."""
-
-    name: str
-    argument: str = ""
-
-
-def parse_command(text: str, username: str) -> Command | None:
-    """Read `/name argument` or `/name@username argument`; None if it is no command, or another bot's.
-
-    With an unknown username ("") any `@username` passes, which is right in private chats only.
-    """
-    found = _COMMAND.match(text)
-    if found is None or not _is_for(found[2], username):
-        return None
-    return Command(found[1].lower(), text[found.end() :].strip())
-
-
 def addresses_bot(message: Message, identity: BotIdentity | None) -> bool:
     """Tell whether a group's message is a command for us, mentions us, or replies to us.
 
@@ -66,10 +48,6 @@ def addresses_bot(message: Message, identity: BotIdentity | None) -> bool:
     if users and identity is None:
         raise IdentityNeeded
     return False
-
-
-def _is_for(suffix: str | None, username: str) -> bool:
-    return not suffix or not username or suffix.lower() == username.lower()
 
 
 def _is_ours(name: str, identity: BotIdentity | None) -> bool:

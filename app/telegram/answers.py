@@ -34,6 +34,8 @@ _TEXT_REFUSED: Final = (
     "text must be non-empty",
     "text must be encoded in utf-8",
     "entity_bounds_invalid",
+    "entity beginning at utf-16 offset",
+    "strings must be encoded in utf-8",
     "entities_too_long",
     "entity_textlink_url_invalid",
 )

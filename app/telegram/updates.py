@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from app.telegram.addressing import BotIdentity, Command, IdentityNeeded, addresses_bot, parse_command
+from app.telegram.addressing import BotIdentity, IdentityNeeded, addresses_bot
 from app.telegram.kinds import KINDS, MEDIA
 from app.telegram.wire import (
     CallbackQuery,
@@ -25,13 +25,11 @@ from contracts.turns import Incoming, Verdict
 
 __all__ = [
     "BotIdentity",
-    "Command",
     "IdentityNeeded",
     "Intake",
     "Unreadable",
     "allowed",
     "classify",
-    "parse_command",
     "quarantine_id",
 ]
 

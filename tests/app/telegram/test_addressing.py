@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from app.telegram.addressing import BotIdentity, Command, IdentityNeeded, parse_command
-from tests.app.telegram.update_kit import US, message, verdict
+from app.telegram.addressing import BotIdentity, IdentityNeeded
+from tests.app.telegram.update_kit import message, verdict
 
 OURS = {"id": 1, "is_bot": True, "first_name": "Bot"}
 THEIRS = {"id": 2, "is_bot": True, "first_name": "Other"}
@@ -90,35 +90,6 @@ def test_a_verdict_that_does_not_need_our_name_does_not_wait(
 ) -> None:
     """What can be judged without getMe is judged at once."""
     assert verdict(identity, message=message(chat_type, **fields)) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("/start", Command("start")),
-        ("/Skill  Code-Review look\nhere ", Command("skill", "Code-Review look\nhere")),
-        ("/skill@OurBot a b", Command("skill", "a b")),
-        ("/SKILL@OURBOT\na", Command("skill", "a")),
-        ("/skill@Other a", None),
-        ("/skill@ a", None),
-        ("skill a", None),
-        (" /skill a", None),
-        ("/", None),
-        ("", None),
-        ("/usr/bin", None),
-        ("/é", None),
-        ("/caf\u00e9", None),
-        ("/" + "x" * 65, None),
-    ],
-)
-def test_commands_are_read_in_any_case(text: str, expected: Command | None) -> None:
-    """A command is its name in lower case and the rest; one for another bot is none."""
-    assert parse_command(text, US.username) == expected
-
-
-def test_any_suffix_is_ours_while_our_name_is_unknown() -> None:
-    """In a private chat a suffixed command works before getMe was answered."""
-    assert parse_command("/start@OurBot now", "") == Command("start", "now")
 
 
 @pytest.mark.parametrize("token", ["", "abc", "abc:def", ":x", "१:x", "9" * 30 + ":x"])
