@@ -14,7 +14,7 @@ from app.placed import (
     inputs,
     pool,
 )
-from app.placed_gateway import STOP_S, PlacedGateway, serve_beside, sweep_once
+from app.placed_gateway import GRACE_S, PlacedGateway, serve_beside, sweep_once
 from app.settings import carried
 from app.transport.remote import RemoteFleet
 
@@ -103,7 +103,7 @@ class ChatAgent(PlacedChatAgent):
     port=GATEWAY_PORT,
     unauthenticated=True,  # the webhook's secret is our check
     startup_timeout=STARTUP_S,
-    exit_grace_period=STOP_S,
+    exit_grace_period=GRACE_S,
     **pool(scaling.gateway),
 )
 class TelegramGateway(PlacedGateway):

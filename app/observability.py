@@ -21,6 +21,7 @@ def configure_logging(level: str, secrets: Iterable[str] = ()) -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            _without_retries,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
@@ -98,6 +99,13 @@ def _crashed(kind: type[BaseException], error: BaseException, trace: TracebackTy
         sys.__excepthook__(kind, error, trace)
         return
     structlog.get_logger().critical("crashed", exc_info=(kind, error, trace))
+
+
+def _without_retries(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Drop the retry library's own lines: who gives up in the end says so, in our terms and without arguments."""
+    if event.get("event") == "stamina.retry_scheduled":
+        raise structlog.DropEvent
+    return event
 
 
 def _json(event: EventDict) -> bytes:

@@ -1,54 +1,34 @@
-"""The webhook's web application in a Modal container, in front of actors in other ones."""
+"""What the Modal server, the web function and the schedule consist of: a web application, and a sweep."""
 
 import asyncio
 import threading
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import modal
 import structlog
 
 from actors.ports import Unreachable
+from app.lazily import load
 from app.placed import begin, told_in_one_line
-from app.service import Gateway, web_parts
 from app.settings import Settings
 from app.sweeper import sweep
 from app.transport.remote import RemoteFleet
-from app.web.server import WebServer, create_app
-from app.wiring import World
+
+if TYPE_CHECKING:
+    from app.front import Front
 
 log = structlog.get_logger(__name__)
 
-ANY_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - Modal's proxy reaches the container from outside
-STOP_S: Final = 25  # seconds; running accepts end within 5, tickets under way within 10
+GRACE_S: Final = 25  # running accepts end within 5 s, tickets under way within 10
 SWEEP_S: Final = 45.0  # below the function's own timeout
 
 
-class Front:
-    """The web application with a Telegram client of its own."""
-
-    def __init__(self, settings: Settings, fleet: RemoteFleet, port: int, *, lazy_warm: bool = False) -> None:
-        """Raises SettingsError without a bot's token or a webhook secret."""
-        self._gateway = Gateway(settings)
-        parts = web_parts(settings, fleet, self._gateway, World(), lazy_warm=lazy_warm)
-        self._server = WebServer(create_app(parts), ANY_ADDRESS, port)
-
-    async def start(self) -> None:
-        """Listen; who we are is learned and the actors are asked to warm beside the requests."""
-        self._gateway.start()
-        await self._server.start()
-
-    async def stop(self) -> None:
-        """Take nothing more in and finish what runs."""
-        await self._server.stop()
-        await self._gateway.stop()
-
-
 class PlacedGateway:
-    """What the Modal server inherits; the port is the one that Modal forwards to."""
+    """What the Modal server inherits: a web application on the port that Modal forwards to."""
 
     port: int
-    _front: Front | None = None
+    _front: "Front | None" = None
 
     def fleet(self) -> RemoteFleet:
         """The references that it holds."""
@@ -59,7 +39,7 @@ class PlacedGateway:
         """Listen, look the actors up and have every one of them warm."""
         with told_in_one_line():
             settings, fleet = begin(serves=True), self.fleet()
-            self._front = Front(settings, fleet, self.port)
+            self._front = _front(settings, fleet, self.port)
         await self._front.start()
         await fleet.connect()
         await fleet.keep(settings.scaling.session_cache.min_containers)
@@ -77,7 +57,7 @@ def serve_beside(fleet: Callable[[], RemoteFleet], port: int) -> None:
     The thread ends with the container; what was accepted is durable.
     """
     with told_in_one_line():
-        front = Front(begin(serves=True), fleet(), port, lazy_warm=True)
+        front = _front(begin(serves=True), fleet(), port, lazy_warm=True)
     threading.Thread(target=asyncio.run, args=(_forever(front),), name="web", daemon=True).start()
 
 
@@ -93,6 +73,15 @@ async def sweep_once(fleet: RemoteFleet) -> int:
         return 0
 
 
-async def _forever(front: Front) -> None:
+# ---------------------------------------------------------------- helpers
+
+
+def _front(settings: Settings, fleet: RemoteFleet, port: int, *, lazy_warm: bool = False) -> "Front":
+    """The web application; its libraries are imported here, and only where it is served."""
+    front: Front = load("app.front:Front")(settings, fleet, port, lazy_warm=lazy_warm)
+    return front
+
+
+async def _forever(front: "Front") -> None:
     await front.start()
     await asyncio.Event().wait()

@@ -44,12 +44,19 @@ class Gateway:
         await self.client.close()
 
     async def _learn(self) -> None:
-        await _until_done(self._introduce)
+        await _until_done(self._who_we_are)
+        await self._show_commands()
 
-    async def _introduce(self) -> None:
+    async def _who_we_are(self) -> None:
         await self.client.get_me()
+
+    async def _show_commands(self) -> None:
+        """Let people's apps list the commands; nothing else depends on it, so one try is enough."""
         commands = [BotCommand(name, meaning) for name, meaning in DESCRIPTIONS.items()]
-        await self.client.set_my_commands(commands)
+        try:
+            await self.client.set_my_commands(commands)
+        except TelegramError as error:
+            log.warning("commands_not_shown", error=str(error))
 
 
 class Service:
@@ -109,10 +116,10 @@ def web_parts(
 
 
 def webhook_rules(settings: Settings) -> WebhookRules:
-    """Whom the webhook listens to; raises SettingsError without a secret or a token."""
+    """Whom the webhook listens to; raises SettingsError without a secret."""
     return WebhookRules(
         secret=settings.require_webhook_secret().reveal().encode(),
-        bot=int(settings.require_telegram().reveal().partition(":")[0]),
+        bot=settings.bot_id,
         allowed_users=settings.allowed_users,
     )
 

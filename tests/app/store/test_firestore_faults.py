@@ -144,6 +144,25 @@ async def test_an_append_that_never_heard_back_is_a_duplicate_when_it_comes_agai
     assert (again.created, len(state.open_updates)) == (False, 1)
 
 
+async def test_an_append_that_is_unsure_knows_another_ones_update(rig: Rig, proxy: FaultProxy) -> None:
+    """After an attempt without an answer, an update that somebody else had created is still a duplicate."""
+    await rig.sessions.append(accepted(1))
+    proxy.inject(Fault("refuse", "Commit"))
+    assert not (await rig.sessions.append(accepted(1))).created
+
+
+async def test_a_repeated_turn_does_not_claim_a_session_that_has_moved_on(rig: Rig) -> None:
+    """The version that a late repetition reports is its own, so the next compare-and-set on it conflicts."""
+    appended = await rig.sessions.append(accepted(1))
+    step = accepted(1, state="committed", version=appended.version)
+    write = TurnWrite(operation="op", update=step, session=SessionRecord(chat=7, shard=0, body=b"s"))
+    first = await rig.sessions.write_turn(write)
+    newer = SessionRecord(chat=7, shard=0, body=b"newer", version=first.session_version)
+    moved_to = await rig.sessions.write_session(newer, "other")
+    again = await rig.sessions.write_turn(write)
+    assert (again == first, again.session_version < moved_to) == (True, True)
+
+
 async def test_a_turn_whose_reply_is_lost_is_written_once(rig: Rig, proxy: FaultProxy) -> None:
     """The repeated commit fails its precondition on its own work, and reports that work."""
     appended = await rig.sessions.append(accepted(1))
@@ -223,6 +242,17 @@ async def test_a_call_during_close_ends_in_store_down(rig: Rig, proxy: FaultProx
     await rig.database.close()
     with pytest.raises(StoreDown):
         await call
+
+
+async def test_a_cancelled_caller_is_cancelled(rig: Rig, proxy: FaultProxy) -> None:
+    """A cancellation from outside is not taken for a failure of the store, and nothing is tried again."""
+    proxy.inject(Fault("hang", times=100))
+    call = asyncio.create_task(rig.sessions.append(accepted(1)))
+    await asyncio.wait_for(proxy.hanging.wait(), 5)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert proxy.calls.total() == 1
 
 
 async def test_a_missing_index_is_named_and_done_without(rig: Rig, proxy: FaultProxy) -> None:
