@@ -35,7 +35,7 @@ app = modal.App(settings.app_name)
 image = (
     modal.Image.debian_slim(python_version="3.11")
     .uv_pip_install(requirements=[str(LOCK)], extra_options="--require-hashes")
-    .add_local_python_source(*PACKAGES, copy=True, ignore=[])  # with the skills and pages in the packages
+    .add_local_python_source(*PACKAGES, copy=True, ignore=["**/*.pyc"])  # not only .py files: skills, too
     .run_commands(  # a container without bytecode takes twice as long to start
         f"python -m compileall -q --invalidation-mode unchecked-hash {' '.join(f'/root/{p}' for p in PACKAGES)}"
     )
@@ -117,7 +117,7 @@ class TelegramGateway(PlacedGateway):
 
 @app.function(image=image, secrets=[telegram], timeout=scaling.gateway.timeout)
 @modal.concurrent(**inputs(scaling.gateway))
-@modal.web_server(WEB_FUNCTION_PORT)
+@modal.web_server(WEB_FUNCTION_PORT, startup_timeout=STARTUP_S)
 def telegram_chat_agent() -> None:
     """The same web application at the address of old: its first request asks the actors to warm."""
     serve_beside(fleet, WEB_FUNCTION_PORT)

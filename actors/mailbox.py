@@ -2,24 +2,35 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
-from actors.ports import LeaseRecord, UpdateRecord
+from actors.ports import LeaseRecord, StoreDown, UpdateRecord
 
 LEASE_S = 15.0
 """A lease lives this long after its renewal, judged by store time between containers."""
 
+GATE_WAIT_S = 8.0  # a holder's store call ends by its own deadline; callers give up after 10 s anyway
+ENDED_LEASES = 1_000  # a repeated request comes within seconds of the first
+
+
+class MailboxBusy(StoreDown):
+    """The chat's mailbox was held by a slow store call for too long; nothing was asked of the store."""
+
 
 @dataclass(slots=True)
 class Lease:
-    """A lease in memory; `expires_at` in seconds of the monotonic clock."""
+    """A lease in memory; `expires_at` in seconds of the monotonic clock.
+
+    `ending` says that a write which ends the turn had no answer, so that it may have happened.
+    """
 
     id: str
     owner: str
     update_key: str
     attempt: int
     expires_at: float
+    ending: bool = False
 
     def record(self) -> LeaseRecord:
         """The lease as the store keeps it."""
@@ -31,13 +42,15 @@ class Mailbox:
     """One chat's open updates in arrival order, as far as this container knows.
 
     `waiting` is what the store last said. Where it differs from what is held here, another container wrote
-    to the mailbox, and it has to be read again.
+    to the mailbox, and it has to be read again. `unborn` is a lease whose claim failed, so that nobody sent
+    anything under it.
     """
 
     records: dict[str, UpdateRecord] = field(default_factory=dict)
     waiting: int = 0
     counted_at: int = 0
     lease: Lease | None = None
+    unborn: str = ""
     suspect: bool = False
     attempts: dict[str, int] = field(default_factory=dict)
     not_before: float = 0.0
@@ -76,6 +89,10 @@ class Mailbox:
         """The lease, if its owner is taken to be alive."""
         return self.lease if self.lease is not None and now < self.lease.expires_at else None
 
+    def idle(self, now: float) -> bool:
+        """Whether nobody works on what waits, and nobody was told to wait with it."""
+        return bool(self.records) and self.living_lease(now) is None and self.not_before <= now
+
 
 class Mailboxes:
     """The mailboxes of a shard that are not empty; bounded, as what is dropped can be read again."""
@@ -83,11 +100,17 @@ class Mailboxes:
     def __init__(self, *, max_chats: int = 20_000) -> None:
         self._boxes: dict[int, Mailbox] = {}
         self._gates: dict[int, _Gate] = {}
+        self._ended: dict[str, str] = {}
         self._max_chats = max_chats
 
     def __len__(self) -> int:
         """Count the chats with a mailbox in memory."""
         return len(self._boxes)
+
+    @property
+    def waiting(self) -> int:
+        """How many updates are known to wait, in all chats."""
+        return sum(box.waiting for box in self._boxes.values())
 
     def get(self, chat: int) -> Mailbox | None:
         """The chat's mailbox, or None when nothing is known of it here."""
@@ -107,42 +130,84 @@ class Mailboxes:
         if box is not None and box.whole and not box.records:
             del self._boxes[chat]
 
-    def drop(self, chat: int) -> None:
-        """Forget what is known of a mailbox, so that the next look reads the store; its lease is kept."""
+    def doubt(self, chat: int) -> None:
+        """Have the next look at a mailbox read the store; its lease is kept."""
         box = self._boxes.get(chat)
         if box is not None:
             box.suspect = True
 
+    def end(self, box: Mailbox, record: UpdateRecord, waiting: int) -> None:
+        """Note that an update has ended, and under which lease."""
+        if box.lease is not None and box.lease.update_key == record.key:
+            self._remember_end(box.lease)
+        box.end(record, waiting)
+        self.close_if_empty(record.chat)
+
+    def has_ended(self, lease: str, update_key: str) -> bool:
+        """Whether the turn was ended under this lease, so that the request at hand is a repeated one."""
+        return self._ended.get(lease) == update_key
+
     def load(
         self, chat: int, records: Iterable[UpdateRecord], lease: LeaseRecord | None, now: float
     ) -> Mailbox:
-        """Take over what was read from the store; a lease held here is kept."""
+        """Take over what was read from the store; a living lease held here is kept. An empty one is not held."""
         box = self.open(chat)
         box.records = {record.key: record for record in records}
         box.waiting, box.suspect = len(box.records), False
-        if lease is not None and lease.update_key in box.records:
-            box.attempts[lease.update_key] = max(lease.attempt, box.attempts.get(lease.update_key, 0))
-            box.lease = box.lease or _foreign(lease, now)
+        box.counted_at = max((box.counted_at, *(record.version for record in box.records.values())))
+        box.attempts = {key: count for key, count in box.attempts.items() if key in box.records}
+        self._settle_lease(box, lease, now)
+        self.close_if_empty(chat)
         return box
 
     @asynccontextmanager
     async def locked(self, chat: int) -> AsyncIterator[None]:
-        """Let one append or reading of the chat's mailbox run at a time, so that none sees half of another."""
+        """Let one append, write or reading of the chat run at a time, so that none sees half of another.
+
+        Raises MailboxBusy when it took too long to get there.
+        """
         gate = self._gates.setdefault(chat, _Gate())
         gate.users += 1
         try:
-            async with gate.lock:
+            await gate.enter()
+            try:
                 yield
+            finally:
+                gate.lock.release()
         finally:
             gate.users -= 1
             if not gate.users:
                 del self._gates[chat]
 
+    @asynccontextmanager
+    async def locked_where_free(self, chats: Iterable[int]) -> AsyncIterator[tuple[int, ...]]:
+        """Hold those of the chats that nobody holds right now; gives which."""
+        free = tuple(chat for chat in chats if chat not in self._gates)
+        async with AsyncExitStack() as held:
+            for chat in free:
+                await held.enter_async_context(self.locked(chat))
+            yield free
+
+    def _settle_lease(self, box: Mailbox, stored: LeaseRecord | None, now: float) -> None:
+        if box.lease is not None and box.lease.update_key not in box.records:
+            if box.lease.ending:
+                self._remember_end(box.lease)
+            box.lease = None
+        if stored is None or stored.update_key not in box.records:
+            return
+        box.attempts[stored.update_key] = max(stored.attempt, box.attempts.get(stored.update_key, 0))
+        if box.living_lease(now) is None:
+            box.lease = _foreign(stored, now)
+
+    def _remember_end(self, lease: Lease) -> None:
+        self._ended[lease.id] = lease.update_key
+        if len(self._ended) > ENDED_LEASES:
+            del self._ended[next(iter(self._ended))]
+
     def _make_room(self) -> None:
         if len(self._boxes) >= self._max_chats:
-            idle = next((chat for chat, box in self._boxes.items() if box.lease is None), None)
-            if idle is not None:
-                del self._boxes[idle]
+            idle = (chat for chat, box in self._boxes.items() if box.lease is None)
+            del self._boxes[next(idle, next(iter(self._boxes)))]
 
 
 @dataclass(slots=True)
@@ -151,6 +216,13 @@ class _Gate:
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     users: int = 0
+
+    async def enter(self) -> None:
+        try:
+            async with asyncio.timeout(GATE_WAIT_S):
+                await self.lock.acquire()
+        except TimeoutError:
+            raise MailboxBusy(f"the chat's mailbox was busy for {GATE_WAIT_S:g} s") from None
 
 
 def _foreign(lease: LeaseRecord, now: float) -> Lease:

@@ -154,6 +154,9 @@ class SessionStore(Protocol):
     async def read_chat(self, chat: int) -> ChatState:
         """Read session, mailbox and lease of one chat."""
 
+    async def read_chats(self, chats: Sequence[int]) -> Mapping[int, ChatState]:
+        """Read what `read_chat` gives of up to a few hundred chats in one wave: each of them is in the answer."""
+
     async def read_sessions(self, chats: Sequence[int]) -> SessionBatch:
         """Read the sessions of these chats in one parallel wave; absent ones are left out."""
 

@@ -10,10 +10,14 @@ from actors import session_codec
 from actors.actor import Actor
 from actors.cache import Cache
 from actors.cache_values import Versioned
+from actors.flight import FlightError
 from actors.mailbox import Mailboxes
 from actors.meter import Meter
-from actors.ports import Background, Chance, Clock, SessionRecord, SessionStore, VersionConflict
+from actors.ports import Background, Chance, Clock, SessionRecord, SessionStore, StoreDown, VersionConflict
 from actors.turn_journal import TurnJournal
+from actors.turn_leases import TurnLeases
+from actors.turn_store import TurnStore
+from actors.turn_sweep import TurnSweep
 from actors.warming import Tally, Warmer
 from contracts.base import Message
 from contracts.codec import read_session_request
@@ -34,7 +38,6 @@ from contracts.sessions import (
     SessionRequest,
     SessionSaved,
     SweepTurns,
-    TurnsStranded,
 )
 from contracts.turns import Session
 from contracts.warming import ActorStats
@@ -43,9 +46,10 @@ log = structlog.get_logger(__name__)
 
 SESSION_TTL_S = 3600.0  # DESIGN 5; a session that another owner changed is noticed at the next commit anyway
 NEGATIVE_TTL_S = 300.0  # a new chat's first turn writes its session, so an absence is short-lived
-SWEEP_LIMIT = 1_000  # open updates looked at in one sweep; the rest waits for the next
-PURGE_LIMIT = 500  # expired records dropped beside one sweep: a bounded write
 WRITE_TRIES = 3  # C6: reload and reapply; a session has one owner, so a second conflict is already rare
+
+Change = Callable[[Session | None], Session | None]
+"""Gives what a session (None: absent) is to become (None: a tombstone); the same one again writes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +92,19 @@ class SessionCacheActor(Actor[SessionRequest]):
             name="sessions",
         )
         self._mailboxes = Mailboxes()
-        self._journal = TurnJournal(
+        self._turns = TurnStore(
             shard,
             store=store,
             sessions=self,
             mailboxes=self._mailboxes,
             clock=clock,
-            chance=chance,
             background=background,
             count=self.count,
-            mailbox_limit=self._options.mailbox_limit,
         )
+        self._leases = TurnLeases(self._turns, chance)
+        self._journal = TurnJournal(self._turns, self._leases, self._options.mailbox_limit)
+        self._sweep = TurnSweep(self._turns, store, background)
+        self.doubts = 0
         self.warmer = Warmer(
             self._plan,
             actor=self.name,
@@ -115,11 +121,11 @@ class SessionCacheActor(Actor[SessionRequest]):
             case AcceptUpdate():
                 return await self._journal.accept(request)
             case ClaimTurn():
-                return await self._journal.claim(request)
+                return await self._leases.claim(request)
             case RenewLease():
-                return await self._journal.renew(request)
+                return await self._leases.renew(request)
             case ReleaseTurn():
-                return await self._journal.release(request)
+                return await self._leases.release(request)
             case CommitTurn():
                 return await self._journal.commit(request)
             case MarkDelivered():
@@ -129,15 +135,15 @@ class SessionCacheActor(Actor[SessionRequest]):
             case LoadSession(chat=chat):
                 return await self._load(chat)
             case PatchSession(chat=chat, patch=patch):
-                return await self._write(chat, lambda session: session_codec.patched(session, patch))
+                return await self._change(chat, lambda session: session_codec.patched(session, patch))
             case ClearConversation(chat=chat):
-                return await self._write(chat, lambda session: msgspec.structs.replace(session, messages=()))
+                return await self._change(chat, lambda session: msgspec.structs.replace(session, messages=()))
             case ForgetChat(chat=chat):
                 return await self._forget(chat)
             case AdoptSession(chat=chat, session=session):
                 return await self._adopt(chat, session)
             case SweepTurns():
-                return await self._sweep()
+                return await self._sweep.stranded()
 
     def statistics(self) -> ActorStats:
         """What the shard tells of itself."""
@@ -150,6 +156,7 @@ class SessionCacheActor(Actor[SessionRequest]):
             evictions=held.evictions,
             entries=held.entries,
             bytes=held.bytes,
+            counters={**self.counters, "waiting": self._mailboxes.waiting},
         )
 
     async def close(self) -> None:
@@ -157,11 +164,14 @@ class SessionCacheActor(Actor[SessionRequest]):
         await self._sessions.close()
         await self._store.close()
 
-    # ------------------------------------------------------------ sessions (port `Sessions` of the journal)
+    # ------------------------------------------------------------ sessions (port `Sessions` of the turns)
 
     async def read(self, chat: int) -> Versioned[bytes]:
         """The chat's session from L1, or from the store; raises StoreError, never takes that for absent."""
-        return await self._sessions.get_or_load(chat, self._from_store)
+        try:
+            return await self._sessions.get_or_load(chat, self._from_store)
+        except FlightError as busy:
+            raise StoreDown(f"sessions: {busy}") from busy
 
     def learn(self, session: SessionRecord) -> None:
         """Take over a session that was durably written or read; an older version changes nothing."""
@@ -172,6 +182,7 @@ class SessionCacheActor(Actor[SessionRequest]):
 
     def unlearn(self, chat: int) -> None:
         """Drop a session whose write may or may not have happened."""
+        self.doubts += 1
         self._sessions.remove(chat)
 
     # ------------------------------------------------------------ requests
@@ -180,28 +191,27 @@ class SessionCacheActor(Actor[SessionRequest]):
         held = await self.read(chat)
         box = self._mailboxes.get(chat)
         return SessionLoaded(
-            session=self._journal.session_of(chat, held),
+            session=self._turns.session_of(chat, held),
             version=held.version,
             waiting=box.waiting if box is not None else 0,
         )
 
     async def _forget(self, chat: int) -> SessionSaved:
-        await self._store.erase_updates(chat)
-        held = await self.read(chat)
-        return (
-            SessionSaved(version=held.version)
-            if held.value is None
-            else await self._write(chat, lambda _: None)
-        )
+        await self._turns.erase_ended(chat)
+        return await self._write(chat, lambda _: None)
 
     async def _adopt(self, chat: int, session: Session) -> SessionSaved:
-        held = await self.read(chat)
-        if held.value is not None:
-            return SessionSaved(version=held.version)
-        return await self._write(chat, lambda _: msgspec.structs.replace(session, chat=chat))
+        """Give an absent session a value; one that is there, or was written meanwhile, stays."""
+        adopted = msgspec.structs.replace(session, chat=chat)
+        return await self._write(chat, lambda held: held if held is not None else adopted)
 
-    async def _write(self, chat: int, change: Callable[[Session], Session | None]) -> SessionSaved:
-        """Write a changed session, or a tombstone for None, if it is still what was read; else read and try again."""
+    async def _change(self, chat: int, change: Callable[[Session], Session]) -> SessionSaved:
+        """Change a session, or a new one where there is none."""
+        new = self._turns.session_of(chat, Versioned(value=None))
+        return await self._write(chat, lambda held: change(held if held is not None else new))
+
+    async def _write(self, chat: int, change: Change) -> SessionSaved:
+        """Write what `change` makes of the session, if it still is what was read; else read and try again."""
         operation = self._chance.token()
         for _ in range(WRITE_TRIES - 1):
             try:
@@ -210,11 +220,12 @@ class SessionCacheActor(Actor[SessionRequest]):
                 self.count("session_conflicts")
         return await self._write_once(chat, change, operation)
 
-    async def _write_once(
-        self, chat: int, change: Callable[[Session], Session | None], operation: str
-    ) -> SessionSaved:
+    async def _write_once(self, chat: int, change: Change, operation: str) -> SessionSaved:
         held = await self.read(chat)
-        session = change(self._journal.session_of(chat, held))
+        before = self._turns.session_of(chat, held) if held.value is not None else None
+        session = change(before)
+        if session is before:
+            return SessionSaved(version=held.version)
         body = session_codec.pack(session, over=held.value or b"") if session is not None else b""
         record = SessionRecord(chat=chat, shard=self.shard or 0, body=body, version=held.version)
         return SessionSaved(version=await self._save(record, operation))
@@ -227,12 +238,6 @@ class SessionCacheActor(Actor[SessionRequest]):
             raise
         self.learn(msgspec.structs.replace(record, version=version))
         return version
-
-    async def _sweep(self) -> TurnsStranded:
-        waiting = await self._store.open_updates(self.shard or 0, SWEEP_LIMIT)
-        chats = dict.fromkeys(record.chat for record in waiting)
-        self._background.spawn("purge", lambda: self._store.purge(PURGE_LIMIT))
-        return TurnsStranded(chats=tuple(chat for chat in chats if self._journal.stranded(chat)))
 
     # ------------------------------------------------------------ warming
 

@@ -33,7 +33,7 @@ class IllegalStep(Exception):
 
 
 class TurnRecord(Value, frozen=True, kw_only=True):
-    """What `UpdateRecord.body` holds: the update, its reply, and the lease that committed it."""
+    """What `UpdateRecord.body` holds: the update, its reply, and the lease under which chunks are being sent."""
 
     incoming: Incoming
     chunks: tuple[Chunk, ...] = ()
@@ -81,6 +81,14 @@ def begin_next(turn: TurnRecord) -> tuple[TurnRecord, int]:
         if chunk.state == "planned":
             return with_chunk(turn, index, "sending"), index
     return turn, -1
+
+
+def unsent(turn: TurnRecord) -> TurnRecord:
+    """Mark a chunk that stands as `sending`, but was surely not sent, as planned again."""
+    for index, chunk in enumerate(turn.chunks):
+        if chunk.state == "sending":
+            return with_chunk(turn, index, "planned")
+    return turn
 
 
 def after_crash(turn: TurnRecord) -> TurnRecord:

@@ -13,14 +13,16 @@ from app.settings import Secret, Settings
 from app.telegram.simulator import TelegramSimulator
 from app.web.console import add_console
 
-SETTLE_S = 2.0  # statistics for the page: it asks again anyway
+STATS_S = 2.0  # for the page, which asks again anyway
 
 
 class Dev:
     """Runs the simulator, then the service against it."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self._settings = msgspec.structs.replace(
+            settings, allowed_users=None
+        )  # the console's users are made up
         self.simulator = TelegramSimulator()
         self.service: Service | None = None
 
@@ -49,7 +51,7 @@ class Dev:
 
     def _console(self, app: web.Application, service: Service) -> None:
         async def stats() -> dict[str, Any]:
-            known = await stats_of(service.system.fleet.members, SETTLE_S)
+            known = await stats_of(service.system.fleet.members, STATS_S)
             return {"actors": {name: msgspec.to_builtins(each) for name, each in known.items()}}
 
         add_console(app, self.simulator, stats=stats, restart=service.system.restart_cold)
@@ -63,7 +65,6 @@ def simulated(settings: Settings, simulator: TelegramSimulator, api_url: str) ->
         telegram_token=Secret(simulator.token),
         telegram_api_url=api_url,
         webhook_secret=settings.webhook_secret or Secret(secrets.token_urlsafe(24)),
-        allowed_users=None,
     )
 
 

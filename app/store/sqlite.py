@@ -1,7 +1,7 @@
 """The store ports over SQLite: sessions, mailboxes, updates and skill statistics in one file."""
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from actors.ports import (
@@ -81,6 +81,13 @@ class SqliteSessionStore(_Adapter):
     async def read_chat(self, chat: int) -> ChatState:
         """Read the chat in one snapshot."""
         return await self._read(lambda connection: reads.read_chat(connection, chat), _documents)
+
+    async def read_chats(self, chats: Sequence[int]) -> Mapping[int, ChatState]:
+        """Read these chats in one snapshot."""
+        return await self._read(
+            lambda connection: reads.read_chats(connection, chats),
+            lambda found: sum(map(_documents, found.values())),
+        )
 
     async def read_sessions(self, chats: Sequence[int]) -> SessionBatch:
         """Read the sessions of these chats in one query, tombstones included, newest first."""

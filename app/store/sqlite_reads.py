@@ -3,7 +3,7 @@
 import math
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -37,6 +37,11 @@ def read_chat(connection: sqlite3.Connection, chat: int) -> ChatState:
         lease=leases[0] if leases else None,
         set_aside=(*bad_sessions, *bad_updates, *bad_leases),
     )
+
+
+def read_chats(connection: sqlite3.Connection, chats: Sequence[int]) -> Mapping[int, ChatState]:
+    """Read each of these chats: three look-ups by key a chat are cheaper than sorting joined rows out again."""
+    return {chat: read_chat(connection, chat) for chat in dict.fromkeys(chats)}
 
 
 def read_sessions(connection: sqlite3.Connection, chats: Sequence[int]) -> SessionBatch:

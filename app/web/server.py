@@ -41,7 +41,7 @@ class WebParts:
 
 
 def create_app(parts: WebParts) -> web.Application:
-    """The application; it asks every actor to warm at its start (or first request), and drains the background at its end."""
+    """The application; it asks every actor to warm, and drains the background when it ends."""
     app = web.Application(client_max_size=OTHER_BODIES_MOST)
     app[FIRST_WARM] = first_warm = FirstWarm(parts.fleet, parts.warm_deadline_s)
     app.router.add_post(PATH, _webhook(parts).handle)

@@ -80,13 +80,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@asynccontextmanager
-async def serving(
+async def spawn(
     telegram: TelegramSimulator, api: str, environ: Mapping[str, str], port: int, log: Path
-) -> AsyncIterator[Served]:
-    """Run `firstlight serve` until the block ends, its log in a file; ready when the block begins."""
+) -> asyncio.subprocess.Process:
+    """Start `firstlight serve`, its output appended to a file; who starts it ends it."""
     with log.open("ab") as sink:
-        process = await asyncio.create_subprocess_exec(
+        return await asyncio.create_subprocess_exec(
             str(Path(sys.executable).with_name("firstlight")),
             "serve",
             "--port",
@@ -95,6 +94,14 @@ async def serving(
             stderr=sink,
             stdout=sink,
         )
+
+
+@asynccontextmanager
+async def serving(
+    telegram: TelegramSimulator, api: str, environ: Mapping[str, str], port: int, log: Path
+) -> AsyncIterator[Served]:
+    """Run `firstlight serve` until the block ends, its log in a file; ready when the block begins."""
+    process = await spawn(telegram, api, environ, port, log)
     async with aiohttp.ClientSession() as http:
         served = Served(port, process, http)
         try:

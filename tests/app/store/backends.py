@@ -1,12 +1,14 @@
 """The stores that the conformance suite runs over: each opens on fresh, empty data."""
 
 import secrets
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from actors.ports import SessionStore, SkillStatsStore, StoreMeter
+from app.chaos.memory_store import MemoryDatabase
 from app.store.firestore import FirestoreSessionStore
 from app.store.firestore_client import FirestoreDatabase
 from app.store.firestore_skills import FirestoreSkillStatsStore
@@ -73,6 +75,18 @@ async def sqlite(ground: Ground) -> AsyncIterator[Backend]:
 
 
 @asynccontextmanager
+async def memory(ground: Ground) -> AsyncIterator[Backend]:
+    """Stores over the simulation's own database, which stays while they are closed and opened again."""
+    database = MemoryDatabase(time.time)
+
+    async def open_stores(meter: StoreMeter) -> Stores:
+        return database.sessions(meter), database.skills(meter)
+
+    async with _opened(open_stores) as backend:
+        yield backend
+
+
+@asynccontextmanager
 async def firestore(ground: Ground) -> AsyncIterator[Backend]:
     """Stores over a project of the emulator that no other test uses."""
     host, project = ground.emulator_host(), f"test-{secrets.token_hex(8)}"
@@ -98,6 +112,7 @@ async def _opened(open_stores: OpenStores) -> AsyncIterator[Backend]:
 
 BACKENDS: dict[str, Callable[[Ground], AbstractAsyncContextManager[Backend]]] = {
     "sqlite": sqlite,
+    "memory": memory,
     "firestore": firestore,
 }
 """By name: opens a backend on fresh data; one that can't run here skips the test."""

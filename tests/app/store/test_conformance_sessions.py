@@ -138,6 +138,43 @@ async def test_a_chat_survives_a_restart(backend: Backend) -> None:
     assert lease(1, owner="me", attempt=2) == msgspec.structs.replace(state.lease, age_s=0.0)
 
 
+async def test_many_chats_at_once_are_what_each_is_alone(backend: Backend) -> None:
+    """Reading chats together gives for each, also for an unknown one, what reading it alone gives."""
+    for chat in range(CHAT, CHAT + 5):
+        for number in range(3):
+            await stored(backend, update(10 * chat + number, chat=chat))
+    await backend.sessions.write_session(session(CHAT + 1), "write")
+    await backend.sessions.write_turn(step(ended(await stored(backend, update(1, chat=CHAT + 2)))))
+    chats = (CHAT + 2, CHAT, CHAT + 1, CHAT + 9)
+    together = await backend.sessions.read_chats(chats)
+    assert {chat: await backend.sessions.read_chat(chat) for chat in chats} == dict(together)
+    assert list(map(len, (together[chat].open_updates for chat in chats))) == [3, 3, 3, 0]
+
+
+async def test_the_leases_of_many_chats(backend: Backend) -> None:
+    """Each chat comes with its own lease."""
+    for number in range(2):
+        await stored(backend, update(number, chat=CHAT + number))
+        await backend.sessions.write_lease(CHAT + number, lease(number))
+    together = await backend.sessions.read_chats((CHAT, CHAT + 1))
+    leases = [together[CHAT + number].lease for number in range(2)]
+    assert ["lease-0", "lease-1"] == [one.lease for one in leases if one is not None]
+
+
+async def test_no_chats_at_once(backend: Backend) -> None:
+    """Asked for nothing, a store gives nothing."""
+    assert {} == dict(await backend.sessions.read_chats(()))
+
+
+async def test_many_chats_cost_two_reads_at_most(backend: Backend) -> None:
+    """However many chats are read together, the store is asked twice, or once where nothing waits."""
+    for number in range(40):
+        await stored(backend, update(number, chat=CHAT + number))
+    backend.meter.reads.clear()
+    await backend.sessions.read_chats(range(CHAT, CHAT + 40))
+    assert len(backend.meter.reads) <= 2
+
+
 async def test_lease_age_is_store_time(backend: Backend) -> None:
     """A lease grows older by itself and starts at zero when renewed; the writer's own `age_s` is ignored."""
     await backend.sessions.write_lease(CHAT, msgspec.structs.replace(lease(), age_s=1000.0))

@@ -1,0 +1,168 @@
+"""Who works on a chat's next turn: claimed by one owner at a time, renewed, handed back, taken over."""
+
+import msgspec
+import structlog
+
+from actors import session_codec, turns
+from actors.mailbox import LEASE_S, Lease, Mailbox
+from actors.ports import Chance, UpdateRecord
+from actors.turn_store import TurnStore
+from contracts.base import Message
+from contracts.faults import LeaseLost
+from contracts.sessions import (
+    ClaimTurn,
+    LeaseRenewed,
+    NothingWaiting,
+    OutboxClaimed,
+    ReleaseTurn,
+    RenewLease,
+    TurnClaimed,
+    TurnHeld,
+    TurnReleased,
+)
+from contracts.turns import Incoming
+
+log = structlog.get_logger(__name__)
+
+MAX_ATTEMPTS = 5  # a turn that took five owners down would take the next ones down too
+_UNREADABLE = Incoming(kind="unreadable")
+
+
+class TurnLeases:
+    """The leases of a shard. They spare work; what keeps turns single is the version of the update."""
+
+    def __init__(self, store: TurnStore, chance: Chance) -> None:
+        self._store, self._chance = store, chance
+
+    async def claim(self, request: ClaimTurn) -> Message:
+        """Lease the chat's next turn: no store read on a warm chat; the lease is written beside the work."""
+        while True:
+            box = await self._store.mailbox(request.chat)
+            now = self._store.now()
+            held = box.living_lease(now)
+            if held is not None or box.not_before > now:
+                until = max(box.not_before, held.expires_at if held is not None else 0.0)
+                return TurnHeld(chat=request.chat, retry_after_s=max(0.0, until - now))
+            head = box.head()
+            if head is None:
+                return NothingWaiting(chat=request.chat)
+            reply = await self._leased(box, head, request.owner)
+            if reply is not None:
+                return reply
+
+    async def renew(self, request: RenewLease) -> Message:
+        """Keep the lease for another 15 s."""
+        box = await self._store.mailbox(request.chat)
+        lease = box.lease
+        if lease is None or lease.id != request.lease:
+            return LeaseLost(detail="another owner has the turn, or it has ended")
+        lease.expires_at = self._store.now() + LEASE_S
+        self._store.write_lease(request.chat, box, lease)
+        return LeaseRenewed(lease_s=LEASE_S)
+
+    async def release(self, request: ReleaseTurn) -> Message:
+        """Let the next owner take the turn at once, or after the wait that is asked for."""
+        box = await self._store.mailbox(request.chat)
+        if box.lease is not None and box.lease.id == request.lease:
+            if request.retry_after_s > 0:
+                box.attempts.pop(box.lease.update_key, None)  # waiting as told is no failed attempt
+            box.lease = None
+            box.not_before = self._store.now() + request.retry_after_s
+            await self._store.give_up_lease(request.chat)
+        return TurnReleased()
+
+    def owns(self, box: Mailbox, lease: str, update: UpdateRecord) -> bool:
+        """Whether the caller has the turn; a lease that this container never saw is adopted if nobody else has it."""
+        if box.lease is not None and box.lease.id == lease:
+            return box.lease.update_key == update.key
+        if box.living_lease(self._store.now()) is not None or box.head() is not update:
+            return False
+        attempt = max(1, box.attempts.get(update.key, 1))
+        box.lease = Lease(lease, "adopted", update.key, attempt, self._store.now() + LEASE_S)
+        return True
+
+    # ------------------------------------------------------------ beginning
+
+    async def _leased(self, box: Mailbox, head: UpdateRecord, owner: str) -> Message | None:
+        """Begin the turn under a new lease, which is given up when beginning fails."""
+        lease = self._lease(box, head, owner)
+        try:
+            return await self._begin(box, head, lease)
+        except BaseException:
+            if box.lease is lease:
+                box.lease = None
+            box.unborn = lease.id
+            box.attempts[head.key] = lease.attempt - 1  # a store that is away is no fault of the turn
+            raise
+
+    def _lease(self, box: Mailbox, head: UpdateRecord, owner: str) -> Lease:
+        attempt = box.attempts.get(head.key, 0) + 1
+        box.attempts[head.key] = attempt
+        box.lease = Lease(self._chance.token(), owner, head.key, attempt, self._store.now() + LEASE_S)
+        return box.lease
+
+    async def _begin(self, box: Mailbox, head: UpdateRecord, lease: Lease) -> Message | None:
+        """Begin the turn at the mailbox's head; None when it ended here and the next one is due."""
+        turn = self._readable(head)
+        if turn is None:
+            blank = turns.TurnRecord(incoming=_UNREADABLE)
+            await self._store.end(box, head, blank, "dead_lettered", "unreadable record")
+            return None
+        if head.state == "committed":
+            return await self._resume(box, head, turn, lease)
+        if lease.attempt > MAX_ATTEMPTS:
+            reason = f"{MAX_ATTEMPTS} attempts ended without an answer"
+            await self._store.end(box, head, turn, "dead_lettered", reason)
+            return None
+        return await self._fresh(box, head, turn, lease)
+
+    async def _fresh(
+        self, box: Mailbox, head: UpdateRecord, turn: turns.TurnRecord, lease: Lease
+    ) -> TurnClaimed:
+        held = await self._store.sessions.read(head.chat)
+        self._store.write_lease(head.chat, box, lease)
+        return TurnClaimed(
+            chat=head.chat,
+            bot=head.bot,
+            update=head.update,
+            lease=lease.id,
+            incoming=turn.incoming,
+            session=self._store.session_of(head.chat, held),
+            version=held.version,
+            attempt=lease.attempt,
+            lease_s=LEASE_S,
+        )
+
+    async def _resume(
+        self, box: Mailbox, head: UpdateRecord, turn: turns.TurnRecord, lease: Lease
+    ) -> OutboxClaimed | None:
+        """Go on with a reply that an earlier owner left: what it was sending is unknown, the rest is sent.
+
+        The new lease is written into the turn and fences the earlier owner off.
+        """
+        left = turns.unsent(turn) if turn.lease == box.unborn else turns.after_crash(turn)
+        turn, following = turns.begin_next(msgspec.structs.replace(left, lease=lease.id))
+        if following < 0:
+            state, reason = turns.outcome(turn)
+            await self._store.end(box, head, turn, state, reason)
+            return None
+        record = turns.step(head, turn, "committed")
+        written = await self._store.write(record, operation=f"{lease.id}:resume")
+        box.replace(msgspec.structs.replace(record, version=written.update_version))
+        self._store.write_lease(head.chat, box, lease)
+        return OutboxClaimed(
+            chat=head.chat,
+            bot=head.bot,
+            update=head.update,
+            lease=lease.id,
+            chunks=turn.chunks,
+            lease_s=LEASE_S,
+        )
+
+    def _readable(self, record: UpdateRecord) -> turns.TurnRecord | None:
+        try:
+            return turns.unpack(record)
+        except session_codec.UNREADABLE as error:
+            self._store.count("updates_set_aside")
+            log.error("update_set_aside", update=record.key, error=str(error))
+            return None

@@ -1,0 +1,188 @@
+"""A shard's mailboxes over the store: read when they are not known whole, written one at a time, never guessed."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+import structlog
+
+from actors import session_codec, turns
+from actors.cache_values import Versioned
+from actors.mailbox import Lease, Mailbox, Mailboxes
+from actors.ports import (
+    Appended,
+    Background,
+    ChatState,
+    Clock,
+    SessionRecord,
+    SessionStore,
+    TurnWrite,
+    TurnWritten,
+    UpdateRecord,
+    VersionConflict,
+)
+from contracts.turns import Session, TurnState
+
+log = structlog.get_logger(__name__)
+
+
+class Sessions(Protocol):
+    """What turns need of the shard's sessions."""
+
+    @property
+    def doubts(self) -> int:
+        """How often a session was unlearned; what was read before the last time may be outdated."""
+
+    async def read(self, chat: int) -> Versioned[bytes]:
+        """The chat's session, from L1 or the store; raises StoreError."""
+
+    def learn(self, session: SessionRecord) -> None:
+        """Take over a session that was durably written or read; version 0 is one that is absent."""
+
+    def unlearn(self, chat: int) -> None:
+        """Drop a session whose write may or may not have happened."""
+
+
+class TurnStore:
+    """What happened in the store is noted in the mailbox; what may have happened makes it suspect."""
+
+    def __init__(
+        self,
+        shard: int,
+        *,
+        store: SessionStore,
+        sessions: Sessions,
+        mailboxes: Mailboxes,
+        clock: Clock,
+        background: Background,
+        count: Callable[[str], None],
+    ) -> None:
+        self.shard, self.mailboxes, self.sessions, self.count = shard, mailboxes, sessions, count
+        self._store, self._clock, self._background = store, clock, background
+
+    def now(self) -> float:
+        """Monotonic seconds, as leases in memory count them."""
+        return self._clock.monotonic_s()
+
+    # ------------------------------------------------------------ reading
+
+    async def mailbox(self, chat: int) -> Mailbox:
+        """The chat's mailbox, read from the store if this container does not know all of it."""
+        box = self.mailboxes.get(chat)
+        if box is not None and box.whole:
+            return box
+        async with self.mailboxes.locked(chat):
+            box = self.mailboxes.get(chat)
+            if box is not None and box.whole:
+                return box
+            doubts = self.sessions.doubts
+            return self._take_over(chat, await self._store.read_chat(chat), doubts)
+
+    async def learn(self, chats: Sequence[int]) -> tuple[int, ...]:
+        """Read the mailboxes of these chats together, but for those in use this moment; gives whose were read."""
+        async with self.mailboxes.locked_where_free(chats) as free:
+            doubts = self.sessions.doubts
+            states = await self._store.read_chats(free) if free else {}
+            for chat, state in states.items():
+                self._take_over(chat, state, doubts)
+        return tuple(states)
+
+    def _take_over(self, chat: int, state: ChatState, doubts: int) -> Mailbox:
+        for poison in state.set_aside:
+            self.count("updates_set_aside")
+            log.warning("record_set_aside", file=poison.file, reason=poison.reason)
+        if doubts == self.sessions.doubts:
+            self.sessions.learn(state.session or SessionRecord(chat=chat, shard=self.shard))
+        return self.mailboxes.load(chat, state.open_updates, state.lease, self.now())
+
+    def session_of(self, chat: int, held: Versioned[bytes]) -> Session:
+        """Read a held session; an absent one is new, an unreadable one is set aside and begun anew."""
+        if held.value is None:
+            return Session(chat=chat, created_at=self._clock.unix_s())
+        try:
+            return session_codec.unpack(held.value)
+        except session_codec.UNREADABLE as error:
+            self.count("sessions_set_aside")
+            log.error("session_set_aside", chat=chat, error=str(error))
+            return Session(chat=chat, created_at=self._clock.unix_s())
+
+    # ------------------------------------------------------------ writing
+
+    async def append(self, record: UpdateRecord) -> Appended:
+        """Create the update; of one that waits, the caller holds the chat's lock."""
+        try:
+            appended = await self._store.append(record)
+        except BaseException:
+            self.mailboxes.doubt(record.chat)  # it may have happened
+            raise
+        box = self.mailboxes.get(record.chat)
+        if not appended.created:
+            if box is not None and record.key not in box.records:
+                self.mailboxes.doubt(record.chat)  # another container accepted it, and its turn may be due
+        elif record.open:
+            stored = msgspec.structs.replace(record, version=appended.version)
+            self.mailboxes.open(record.chat).append(stored, appended.waiting)
+        return appended
+
+    async def write(
+        self, record: UpdateRecord, *, operation: str, session: SessionRecord | None = None
+    ) -> TurnWritten:
+        """Write a step of a turn; raises VersionConflict, and other StoreErrors after which it may have happened."""
+        write = TurnWrite(operation=operation, update=record, session=session)
+        async with self.mailboxes.locked(record.chat):
+            try:
+                return await self._store.write_turn(write)
+            except VersionConflict as conflict:
+                if conflict.what == "update":
+                    self._lose(record)
+                raise
+            except BaseException:
+                self._unsure(write)
+                raise
+
+    async def end(
+        self, box: Mailbox, record: UpdateRecord, turn: turns.TurnRecord, state: TurnState, reason: str
+    ) -> None:
+        """Give the turn its end."""
+        ended = turns.step(record, turn, state, reason)
+        written = await self.write(ended, operation=f"{record.key}:end:{record.version}")
+        self.ended(box, msgspec.structs.replace(ended, version=written.update_version), written)
+
+    def ended(self, box: Mailbox, record: UpdateRecord, written: TurnWritten) -> None:
+        """Note an end that was written."""
+        self.count(f"turns_{record.state}")
+        self.mailboxes.end(box, record, written.waiting)
+
+    async def erase_ended(self, chat: int) -> None:
+        """Empty the texts of the chat's ended updates."""
+        await self._store.erase_updates(chat)
+
+    async def give_up_lease(self, chat: int) -> None:
+        """Tell other containers that the turn is free."""
+        await self._store.write_lease(chat, None)
+
+    def write_lease(self, chat: int, box: Mailbox, lease: Lease) -> None:
+        """Tell other containers of the lease, beside the work; not any more once it was replaced or given up."""
+
+        async def write() -> None:
+            if box.lease is lease:
+                await self._store.write_lease(chat, lease.record())
+
+        self._background.spawn("write lease", write)
+
+    def _lose(self, record: UpdateRecord) -> None:
+        """Another owner moved the update on: what is known here of the mailbox is outdated, the lease is void."""
+        self.mailboxes.doubt(record.chat)
+        box = self.mailboxes.get(record.chat)
+        if box is not None and box.lease is not None and box.lease.update_key == record.key:
+            box.lease = None
+
+    def _unsure(self, write: TurnWrite) -> None:
+        """The write may have happened: the next look asks the store."""
+        record = write.update
+        self.mailboxes.doubt(record.chat)
+        box = self.mailboxes.get(record.chat)
+        if box is not None and box.lease is not None and box.lease.update_key == record.key:
+            box.lease.ending = box.lease.ending or not record.open
+        if write.session is not None:
+            self.sessions.unlearn(record.chat)

@@ -1,0 +1,1 @@
+"""A seeded simulation of the whole system on virtual time, with faults injected and promises checked."""

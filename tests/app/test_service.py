@@ -1,0 +1,157 @@
+"""The whole service in one process: its restarts, its allow-list, its way out."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from app.dev import simulated
+from app.fleet import stats_of
+from app.polling import Polling
+from app.service import Service
+from app.settings import SqliteAddress
+from app.sweeper import sweep
+from app.telegram.simulator import TelegramSimulator
+from app.telegram.simulator_faults import CallFault, DeliveryFault
+from contracts.warming import ActorStats
+from tests.app.service_kit import REPLY_S, serving, settings
+
+
+@pytest.fixture
+async def telegram() -> AsyncIterator[TelegramSimulator]:
+    """A simulated Telegram on loopback."""
+    async with TelegramSimulator() as simulator:
+        yield simulator
+
+
+async def _stats(service: Service, name: str) -> ActorStats:
+    known = (await stats_of(service.system.fleet.members, 5.0))[name]
+    assert isinstance(known, ActorStats)
+    return known
+
+
+async def test_a_cold_restart_serves_its_first_request_from_l1(
+    telegram: TelegramSimulator, tmp_path: Path
+) -> None:
+    """After a restart the session, the catalog and the skill are warm, and no request reads the store."""
+    async with serving(telegram, settings(tmp_path)) as service:
+        telegram.say(5, "/mode brief")
+        await telegram.wait_for_reply(5, 1, REPLY_S)
+        await service.system.restart_cold()
+        assert "warm" == getattr((await _stats(service, "SessionCacheActor[0]")).warm, "status", None)
+        telegram.say(5, "/status")
+        await telegram.wait_for_reply(5, 2, REPLY_S)
+        stats = await _stats(service, "SessionCacheActor[0]")
+    assert stats.first_request is not None
+    assert 0 == stats.first_request.store_reads == stats.store_reads.calls
+    assert "mode: brief" in telegram.replies(5)[1].text
+
+
+async def test_chats_of_all_shards_are_answered(telegram: TelegramSimulator, tmp_path: Path) -> None:
+    """Each chat belongs to one shard, and every shard works."""
+    async with serving(telegram, settings(tmp_path, shards=3)) as service:
+        for chat in range(1, 10):
+            telegram.say(chat, "/help")
+        await asyncio.gather(*(telegram.wait_for_reply(chat, 1, REPLY_S) for chat in range(1, 10)))
+        writes = [
+            (await _stats(service, f"SessionCacheActor[{shard}]")).store_writes.calls for shard in range(3)
+        ]
+    assert all(writes)
+
+
+async def test_a_stranger_costs_nothing(telegram: TelegramSimulator, tmp_path: Path) -> None:
+    """A user who is not on the allow-list gets no answer, no model call and no session."""
+    async with serving(telegram, settings(tmp_path, allowed_users=frozenset({7}))) as service:
+        telegram.say(8, "hello")
+        telegram.say(7, "/help")
+        await telegram.wait_for_reply(7, 1, REPLY_S)
+        await asyncio.sleep(0.2)
+        agent, shard = await _stats(service, "ChatAgent"), await _stats(service, "SessionCacheActor[0]")
+    assert 1 == agent.counters["turns"]
+    assert 1 == shard.entries
+    assert () == tuple(telegram.replies(8))
+
+
+async def test_a_redelivered_update_is_answered_once(telegram: TelegramSimulator, tmp_path: Path) -> None:
+    """Telegram delivers again when our 200 is lost; the person sees one answer."""
+    telegram.faults.add(DeliveryFault(kind="answer_lost", times=2), DeliveryFault(kind="duplicate_at_once"))
+    async with serving(telegram, settings(tmp_path)) as service:
+        telegram.say(5, "/help")
+        telegram.say(5, "/status")
+        await telegram.wait_for_reply(5, 2, REPLY_S)
+        await asyncio.sleep(0.2)
+        counters = (await _stats(service, "SessionCacheActor[0]")).counters
+    assert 2 == len(telegram.replies(5))
+    assert 3 == telegram.updates.counts.duplicates == counters["duplicates"]
+
+
+async def test_a_reply_that_telegram_did_not_take_is_sent_again(
+    telegram: TelegramSimulator, tmp_path: Path
+) -> None:
+    """A 500 and a short 429 delay the answer and lose nothing."""
+    telegram.faults.add(
+        CallFault(kind="server_error", method="sendMessage"),
+        CallFault(kind="retry_after", method="sendMessage", seconds=1),
+    )
+    async with serving(telegram, settings(tmp_path)):
+        telegram.say(5, "/help")
+        await telegram.wait_for_reply(5, 1, REPLY_S)
+    assert 1 == len(telegram.replies(5))
+
+
+async def test_a_reply_that_may_have_been_sent_is_not_repeated(
+    telegram: TelegramSimulator, tmp_path: Path
+) -> None:
+    """I2: the connection broke after the message was applied; it is unknown, and the chat goes on."""
+    telegram.faults.add(CallFault(kind="reset_after", method="sendMessage"))
+    async with serving(telegram, settings(tmp_path)) as service:
+        telegram.say(5, "/help")
+        telegram.say(5, "/status")
+        await telegram.wait_for_reply(5, 2, REPLY_S)
+        await asyncio.sleep(0.2)
+        counters = (await _stats(service, "SessionCacheActor[0]")).counters
+    assert 2 == len(telegram.replies(5))
+    assert 1 == counters["turns_unknown"]
+
+
+async def test_a_store_that_can_not_be_opened_leaves_a_service_that_says_so(
+    telegram: TelegramSimulator, tmp_path: Path
+) -> None:
+    """D2, A13: it listens, is degraded, names the cause, and answers 503 so that Telegram keeps the message."""
+    broken = settings(tmp_path, store=SqliteAddress(tmp_path / "no" / "such" / "folder.db"))
+    async with serving(telegram, broken) as service, aiohttp.ClientSession() as http:
+        async with http.get(f"{service.url}/health") as answer:
+            health = await answer.json()
+        telegram.say(5, "/help")
+        await asyncio.sleep(0.3)
+        refused = telegram.updates.counts.refused
+        waiting = telegram.updates.pending()
+    assert "degraded" == health["status"]
+    assert "folder.db" in health["actors"]["SessionCacheActor[0]"]["reason"]
+    assert 1 <= refused
+    assert 1 == waiting
+
+
+async def test_polling_is_the_same_pipeline(telegram: TelegramSimulator, tmp_path: Path) -> None:
+    """Updates fetched are answered as updates delivered, and confirmed."""
+    polling = Polling(simulated(settings(tmp_path), telegram, telegram.url))
+    telegram.say(5, "/help")
+    await polling.start()
+    try:
+        await telegram.wait_for_reply(5, 1, REPLY_S)
+        telegram.say(5, "/status")
+        await telegram.wait_for_reply(5, 2, REPLY_S)
+    finally:
+        await polling.stop()
+    assert 2 == len(telegram.replies(5))
+
+
+async def test_a_sweep_finds_nothing_when_nothing_waits(telegram: TelegramSimulator, tmp_path: Path) -> None:
+    """The sweeper leaves an idle system alone."""
+    async with serving(telegram, settings(tmp_path)) as service:
+        telegram.say(5, "/help")
+        await telegram.wait_for_reply(5, 1, REPLY_S)
+        await asyncio.sleep(0.2)
+        assert 0 == await sweep(service.system.fleet)

@@ -1,0 +1,344 @@
+"""Firstlight under kill -9: real services on one store, restarted at once, a simulated Telegram before and behind."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+import msgspec
+
+from actors import session_codec, turns
+from actors.meter import Meter
+from actors.ports import SessionStore, UpdateRecord
+from app.settings import load
+from app.store.database import Database, choose
+from app.telegram.simulator import TelegramSimulator
+from app.telegram.simulator_delivery import Outcome
+from app.telegram.simulator_faults import CallFault, CallFaultKind, DeliveryFault
+from app.telegram.simulator_methods import Webhook
+from app.telegram.simulator_webhook import webhook_delivery
+from contracts.turns import Chunk, Session
+from tests.e2e.conftest import Environ
+from tests.e2e.kit import READY_S, SECRET, Served, free_port, spawn
+
+ASK: Final = "message {}: what did I say before?"
+LIST: Final = "/skills"  # three chunks, with the skills of `many_skills`
+LIST_EVERY: Final = 4
+ALL: Final = 100_000  # more records than any run makes
+LOSE_THE_ANSWER: Final[frozenset[CallFaultKind]] = frozenset(
+    {"reset_before", "reset_after", "hang", "hang_after", "malformed"}
+)
+CALLS: Final = (
+    CallFault(kind="reset_after", method="sendMessage"),
+    CallFault(kind="malformed", method="sendMessage"),
+    CallFault(kind="reset_before", method="sendMessage"),
+    CallFault(kind="server_error", method="sendMessage", times=2),
+    CallFault(kind="retry_after", method="sendMessage", seconds=1),
+    CallFault(kind="slow", method="sendMessage", seconds=0.3, times=6),
+)
+DELIVERIES: Final = (
+    DeliveryFault(kind="duplicate"),
+    DeliveryFault(kind="duplicate_at_once", times=2),
+    DeliveryFault(kind="answer_lost", times=2),
+    DeliveryFault(kind="held", seconds=0.3),
+    DeliveryFault(kind="impatient", seconds=0.005, times=2),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How much happens, and the dice: `rounds` bursts of messages, each followed by a kill or a rolling restart.
+
+    `roll_every`: each such round ends a service by SIGTERM instead, its successor taking over while it ends.
+    `settle_s` bounds what follows; a dead owner's lease alone lasts 15 s.
+    """
+
+    seed: int
+    turns: int
+    chats: int
+    rounds: int
+    processes: int = 1
+    roll_every: int = 4
+    pause_s: tuple[float, float] = (0.6, 1.6)
+    settle_s: float = 45.0
+
+
+@dataclass
+class Place:
+    """Where one service runs; what dies here is started again."""
+
+    telegram: TelegramSimulator
+    environ: Environ
+    log: Path
+    http: aiohttp.ClientSession
+    port: int = 0
+    process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start a service on the place's port."""
+        self.port = self.port or free_port()
+        self.process = await self._spawn(self.port)
+
+    async def ready(self) -> None:
+        """Wait until it has warmed."""
+        assert self.process is not None
+        await Served(self.port, self.process, self.http).ready()
+
+    async def kill(self) -> None:
+        """kill -9, and see that it is dead."""
+        assert self.process is not None
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.process.wait()
+
+    async def roll(self) -> int:
+        """Have a successor take over, then end the old one by SIGTERM; gives the old one's exit code."""
+        assert self.process is not None
+        old, port = Served(self.port, self.process, self.http), free_port()
+        successor = await self._spawn(port)
+        try:
+            await Served(port, successor, self.http).ready()
+        except BaseException:
+            successor.kill()
+            raise
+        self.port, self.process = port, successor
+        try:
+            return await old.end()
+        except BaseException:
+            old.kill()
+            raise
+
+    async def deliver(self, body: bytes) -> Outcome:
+        """Post an update to this place, as Telegram does."""
+        url = f"http://127.0.0.1:{self.port}/webhook/telegram"
+        return await webhook_delivery(self.http, Webhook(url=url, secret_token=SECRET))(body)
+
+    async def _spawn(self, port: int) -> asyncio.subprocess.Process:
+        return await spawn(self.telegram, self.telegram.url, self.environ, port, self.log)
+
+
+@dataclass
+class Verdict:
+    """What the store and Telegram's transcript say in the end; `problems` is empty when the promises held.
+
+    `stale` counts answers that were made without knowing the turn before, which another owner had worked: the
+    stated staleness bound of L1 allows that while a shard has two owners.
+    """
+
+    turns: int = 0
+    stale: int = 0
+    ends: Counter[str] = field(default_factory=Counter)
+    unknown: frozenset[int] = frozenset()
+    problems: list[str] = field(default_factory=list)
+
+
+class Siege:
+    """One run of a plan."""
+
+    def __init__(
+        self, plan: Plan, telegram: TelegramSimulator, places: Sequence[Place], store: Environ
+    ) -> None:
+        self.plan, self.telegram, self.places = plan, telegram, tuple(places)
+        self.injected: Counter[str] = Counter()
+        self.accepted: set[int] = set()
+        self.sending_at_kills: set[int] = set()
+        self._dice = random.Random(plan.seed)
+        self._database: Database = choose(load(store))
+        self._said: Counter[int] = Counter()
+        self._sessions: dict[int, Session] = {}
+
+    async def run(self) -> Verdict:
+        """Start, besiege, wait until all has an end, and judge."""
+        await self._database.open()
+        store = self._database.sessions(Meter())
+        try:
+            await self._start()
+            for number in range(1, self.plan.rounds + 1):
+                await self._round(number, store)
+            await self._settle(store)
+            self.injected.update(self.telegram.faults.injected)
+            sessions = await store.read_sessions(range(1, self.plan.chats + 1))
+            self._sessions = {each.chat: session_codec.unpack(each.body) for each in sessions.sessions}
+            return self._judge(await store.find_updates(_STATES, ALL))
+        finally:
+            await self.telegram.updates.disconnect()
+            await asyncio.gather(*(place.kill() for place in self.places if place.process))
+            await store.close()
+
+    async def _start(self) -> None:
+        await asyncio.gather(*(place.start() for place in self.places))
+        await asyncio.gather(*(place.ready() for place in self.places))
+        self.telegram.updates.connect(self._deliver)
+
+    async def _deliver(self, body: bytes) -> Outcome:
+        """Deliver to any of the places, the dead ones too, as a router does that has not noticed yet."""
+        outcome = await self._dice.choice(self.places).deliver(body)
+        if outcome.delivered:
+            self.accepted.add(_update_id(body))
+        return outcome
+
+    # ------------------------------------------------------------ besiege
+
+    async def _round(self, number: int, store: SessionStore) -> None:
+        self._spoil()
+        self._burst(self.plan.turns * number // self.plan.rounds)
+        place = self._dice.choice(self.places)
+        await asyncio.sleep(self._dice.choice((0.02, 0.1, 0.4)) * self._dice.random())
+        if number % self.plan.roll_every == 0:
+            await self._roll(place)
+        else:
+            await self._kill(place, store)
+        await asyncio.sleep(self._dice.uniform(*self.plan.pause_s))
+
+    def _spoil(self) -> None:
+        self.telegram.faults.add(self._dice.choice(CALLS), self._dice.choice(DELIVERIES))
+
+    def _burst(self, until: int) -> None:
+        """People write until they have written that many messages in all."""
+        while self._said.total() < until:
+            chat = self._dice.randint(1, self.plan.chats)
+            self._said[chat] += 1
+            number = self._said[chat]
+            self.telegram.say(chat, LIST if number % LIST_EVERY == 0 else ASK.format(number))
+
+    async def _kill(self, place: Place, store: SessionStore) -> None:
+        await place.kill()
+        self.injected["kill -9"] += 1
+        await self._note_sending(store)
+        await place.start()
+        await self._note_sending(store)  # once more: a commit may have been on its way when its writer died
+
+    async def _note_sending(self, store: SessionStore) -> None:
+        left = await store.find_updates(("committed",), ALL)
+        self.sending_at_kills |= {record.update for record in left if _is_sending(record)}
+
+    async def _roll(self, place: Place) -> None:
+        self.injected["SIGTERM"] += 1
+        code = await place.roll()
+        assert code == 0, f"a service that was asked to end exited with {code}"
+
+    async def _settle(self, store: SessionStore) -> None:
+        async with asyncio.timeout(self.plan.settle_s + READY_S):
+            await asyncio.gather(*(place.ready() for place in self.places))
+        async with asyncio.timeout(self.plan.settle_s):
+            await self.telegram.updates.idle()
+            while await store.find_updates(("accepted", "committed"), 1):
+                await asyncio.sleep(0.2)  # other processes end them
+
+    # ------------------------------------------------------------ judge
+
+    def _judge(self, records: Sequence[UpdateRecord]) -> Verdict:
+        verdict = Verdict(turns=len(records), ends=Counter(record.state for record in records))
+        verdict.unknown = frozenset(record.update for record in records if record.state == "unknown")
+        ended = {record.update for record in records if not record.open}
+        verdict.problems += [f"update {each} was lost" for each in sorted(self.accepted - ended)]
+        verdict.problems += self._undelivered(records)
+        for chat in range(1, self.plan.chats + 1):
+            own = sorted((each for each in records if each.chat == chat), key=lambda record: record.update)
+            verdict.problems += _against_transcript(chat, own, self.telegram)
+            verdict.problems += _against_history(chat, len(own), self._sessions.get(chat))
+            verdict.stale += sum(_is_stale(number, each) for number, each in enumerate(own, 1))
+        excess = len(verdict.unknown - self.sending_at_kills) - self._lost_answers()
+        if excess > 0:
+            verdict.problems.append(f"{excess} updates are unknown without a kill or a lost answer")
+        return verdict
+
+    def _undelivered(self, records: Sequence[UpdateRecord]) -> Iterable[str]:
+        """Every message reached the store, and nothing else did."""
+        if self._said.total() != len(records):
+            yield f"people wrote {self._said.total()} messages, the store has {len(records)} updates"
+
+    def _lost_answers(self) -> int:
+        return sum(self.telegram.faults.injected[kind] for kind in LOSE_THE_ANSWER)
+
+
+# ---------------------------------------------------------------- judging
+
+
+def _against_transcript(
+    chat: int, records: Sequence[UpdateRecord], telegram: TelegramSimulator
+) -> Iterable[str]:
+    """Walk what is visible along the outboxes: each chunk at most once, in order, none missing that was sent."""
+    planned = [(record, chunk) for record in records for chunk in turns.unpack(record).chunks]
+    place = 0
+    for message in telegram.replies(chat):
+        here = place
+        while here < len(planned):
+            record, chunk = planned[here]
+            if chunk.message == message.message_id:
+                break
+            if chunk.state == "unknown" and chunk.text.strip() == message.text:
+                break
+            here += 1
+        else:
+            yield f"chat {chat}: message {message.message_id} is doubled or out of order: {message.text[:60]!r}"
+            continue
+        yield from _skipped(chat, planned[place:here])
+        place = here + 1
+    yield from _skipped(chat, planned[place:])
+
+
+def _skipped(chat: int, passed: Sequence[tuple[UpdateRecord, Chunk]]) -> Iterable[str]:
+    for record, chunk in passed:
+        if chunk.state != "unknown":
+            yield f"chat {chat}: a chunk of update {record.update} is {chunk.state} and not visible"
+
+
+def _is_stale(number: int, record: UpdateRecord) -> bool:
+    """Whether the answer to a chat's message quotes an older question than the one before it."""
+    if number % LIST_EVERY == 0:
+        return False
+    before = number - 1 if (number - 1) % LIST_EVERY else number - 2
+    expected = ASK.format(before) if before > 0 else "first message of yours"
+    return expected not in " ".join(chunk.text for chunk in turns.unpack(record).chunks)
+
+
+def _against_history(chat: int, messages: int, session: Session | None) -> Iterable[str]:
+    """The stored conversation is the end of all that was asked, each question once and followed by its answer."""
+    asked = [ASK.format(number) for number in range(1, messages + 1) if number % LIST_EVERY]
+    stored = [message.text for message in session.messages[::2]] if session else []
+    roles = {message.role for message in session.messages[::2]} if session else set()
+    if stored != asked[-len(stored) :] or (asked and not stored) or roles - {"user"}:
+        yield f"chat {chat}: of {len(asked)} questions the stored conversation holds {stored}"
+
+
+def _is_sending(record: UpdateRecord) -> bool:
+    return any(chunk.state == "sending" for chunk in turns.unpack(record).chunks)
+
+
+class _Numbered(msgspec.Struct):
+    update_id: int
+
+
+_numbered = msgspec.json.Decoder(_Numbered).decode
+_STATES: Final = (
+    "accepted",
+    "committed",
+    "answered",
+    "ignored",
+    "refused",
+    "quarantined",
+    "dead_lettered",
+    "unknown",
+)
+
+
+def _update_id(body: bytes) -> int:
+    return _numbered(body).update_id
+
+
+# ---------------------------------------------------------------- the services' settings
+
+
+def many_skills(folder: Path) -> Path:
+    """A folder of skills whose list takes three messages."""
+    for number in range(40):
+        name = f"skill-{number:02}-{'x' * 50}"
+        (folder / name).mkdir(parents=True)
+        text = f"---\nname: {name}\ndescription: {'🙂' * 90}\n---\n\nNothing.\n"
+        (folder / name / "SKILL.md").write_text(text, "utf-8")
+    return folder
