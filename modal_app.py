@@ -1,5 +1,6 @@
 """Where Firstlight runs on Modal: image, secrets, volume, scaling, and which actor stands where. No logic."""
 
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -23,9 +24,7 @@ LOCK: Final = Path(__file__).parent / "requirements.lock"
 SKILLS: Final = "/skills"
 GATEWAY_PORT: Final = 8000
 WEB_FUNCTION_PORT: Final = 8001
-SWEEP_EVERY: Final = modal.Period(
-    seconds=10
-)  # a lease lasts 15 s, and a dead owner's turn goes on within 30 s
+SWEEP_EVERY: Final = modal.Period(seconds=10)  # after a lease's 15 s, a dead owner's turn goes on within 30 s
 
 settings = deployed()  # of the deploying machine; what matters inside travels in the image's environment
 scaling = settings.scaling
@@ -37,7 +36,7 @@ image = (
     .uv_pip_install(requirements=[str(LOCK)], extra_options="--require-hashes")
     .add_local_python_source(*PACKAGES, copy=True, ignore=["**/*.pyc"])  # not only .py files: skills, too
     .run_commands(  # a container without bytecode takes twice as long to start
-        f"python -m compileall -q --invalidation-mode unchecked-hash {' '.join(f'/root/{p}' for p in PACKAGES)}"
+        f"cd ~ && python -m compileall -q --invalidation-mode unchecked-hash {' '.join(PACKAGES)}"
     )
     .env(carried() | {"FIRSTLIGHT_SKILLS_DIR": SKILLS})
 )
@@ -47,6 +46,7 @@ model = modal.Secret.from_name("firstlight-model")  # FIRSTLIGHT_MODEL, ANTHROPI
 skills = modal.Volume.from_name("firstlight-skills", create_if_missing=True)
 
 
+@cache  # one set of handles in a container: each pool is looked up once
 def fleet() -> RemoteFleet:
     """The app's own classes: inside its containers they need no lookup by name."""
     return RemoteFleet(SkillRegistryActor, SessionCacheActor, ChatAgent, settings.shards)
@@ -64,6 +64,9 @@ def fleet() -> RemoteFleet:
 @modal.concurrent(**inputs(scaling.skill_registry))
 class SkillRegistryActor(PlacedSkillRegistry):
     """Owns the skills."""
+
+    async def refresh(self) -> None:
+        await skills.reload.aio()
 
 
 @app.cls(

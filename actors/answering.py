@@ -10,6 +10,7 @@ from actors import prompting
 from actors.cache import Cache
 from actors.cache_values import CacheStats, Versioned
 from actors.commands import Command, Reply, Situation, read_command, run_command
+from actors.flight import FlightError
 from actors.insist import insist
 from actors.matching import SkillIndex
 from actors.ports import Background, Clock, Completion, Model, ModelError
@@ -26,6 +27,8 @@ CATALOG_FRESH_S = 30.0  # an older catalog is renewed beside the turn that finds
 SKILL_TTL_S = 60.0  # a changed skill body is seen within this, by its catalog's fingerprint at once
 SKILLS_BYTES = 8 * 1024 * 1024  # some hundred skills of the largest size seen in the wild
 MODEL_BUDGET_S = 45.0  # below the 60 s that a Modal input may take
+SKILL_WAIT_S = 5.0  # a registry that is away must not hold a turn: it goes on without the skill
+ANSWER_CHARACTERS = 40_000  # some ten messages; far below the store's limit of 1 MiB for a turn
 NOTICE = "I could not answer this just now. Please try again in a moment."
 
 
@@ -124,7 +127,7 @@ class Answering:
             reply = run_command(command.name if command else "", self._situation(turn, command))
         else:
             reply = await self._with_best_skill(turn)
-        return _knowing_user(turn, reply)
+        return _knowing_chat(turn, reply)
 
     def _situation(self, turn: TurnClaimed, command: Command | None) -> Situation:
         return Situation(
@@ -183,11 +186,12 @@ class Answering:
                     raise RegistryAway(repr(fault))
 
         try:
-            held = await self._skills.get_or_load(f"{self.catalog.fingerprint}:{name.casefold()}", load)
+            async with asyncio.timeout(SKILL_WAIT_S):
+                held = await self._skills.get_or_load(f"{self.catalog.fingerprint}:{name.casefold()}", load)
         except NoSuchSkill as none:
             return none.answer
-        except RegistryAway as away:
-            log.warning("skill_unavailable", skill=name, error=str(away))
+        except (RegistryAway, FlightError, TimeoutError) as away:
+            log.warning("skill_unavailable", skill=name, error=str(away) or "no answer in time")
             return None
         return held.value
 
@@ -201,7 +205,7 @@ class Answering:
             log.warning("model_failed", model=self._model.name, error=str(error))
             self._count("model_failures")
             self._report(turn, skill, started, succeeded=False)
-            return Reply(text=error.notice, reason=f"model: {error}"[:200])
+            return Reply(text=error.notice or NOTICE, reason=f"model: {error}"[:200])
         self._report(turn, skill, started, succeeded=True)
         said = ChatMessage(role="user", text=task), ChatMessage(role="assistant", text=completion.text)
         used = SessionPatch(last_skill=skill.name) if skill else SessionPatch()
@@ -217,7 +221,7 @@ class Answering:
         if not completion.text.strip():
             raise ModelError("empty answer", notice=NOTICE, retry=True)
         self._count("model_answers")
-        return completion
+        return msgspec.structs.replace(completion, text=_cut(completion.text))
 
     def _report(self, turn: TurnClaimed, skill: Skill | None, started: float, *, succeeded: bool) -> None:
         """Count the run beside the turn; a turn that runs again counts once."""
@@ -232,13 +236,20 @@ class Answering:
         self._background.spawn("report run", lambda: insist(self._clock, lambda: self._registry.ask(run)))
 
 
-def _knowing_user(turn: TurnClaimed, reply: Reply) -> Reply:
-    """Note whose private chat it is, once."""
-    user = turn.incoming.user
-    if reply.forget or turn.incoming.chat_type != "private" or not user or turn.session.user == user:
+def _knowing_chat(turn: TurnClaimed, reply: Reply) -> Reply:
+    """Note whose private chat it is, once, and that a chat which writes is not dead."""
+    known: dict[str, object] = {}
+    if turn.incoming.chat_type == "private" and turn.incoming.user not in (0, turn.session.user):
+        known["user"] = turn.incoming.user
+    if turn.session.dead:
+        known["dead"] = False
+    if reply.forget or not known:
         return reply
-    fields = {name: getattr(reply.patch, name) for name in reply.patch.__struct_fields__}
-    return msgspec.structs.replace(reply, patch=SessionPatch(**{**fields, "user": user}))
+    return msgspec.structs.replace(reply, patch=msgspec.structs.replace(reply.patch, **known))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= ANSWER_CHARACTERS else text[: ANSWER_CHARACTERS - 1] + "…"
 
 
 def _about(skill: Skill) -> str:

@@ -12,7 +12,7 @@ from actors.actor import Actor
 from actors.answering import Answering
 from actors.commands import Reply
 from actors.delivery import Delivery, Outbox
-from actors.insist import insist
+from actors.insist import PATIENT_S, insist
 from actors.meter import Meter
 from actors.ports import Background, Chance, Clock, Model, Renderer, Telegram, TelegramError, TokenRefused
 from actors.refs import ChatAgentRef, SessionShardRef, SessionsRef, SkillRegistryRef
@@ -43,6 +43,7 @@ RENEW_S = 5.0  # a third of the lease, so that two renewals may be lost
 TYPING_S = 4.0  # Telegram shows typing for at most 5 s
 TYPING_AFTER_S = 0.3  # a quick answer needs no sign of life
 STORE_AWAY_S = 2.0  # a commit that the store did not take is tried again by the sweeper after this
+CLOSE_S = 5.0  # connections that do not close end with the process
 
 Claimed = TurnClaimed | OutboxClaimed
 
@@ -81,13 +82,13 @@ class ChatAgent(Actor[ChatRequest]):
         self._sessions, self._agents = sessions, agents
         self._telegram, self._model, self._renderer = telegram, model, renderer
         self._background = background
-        self._owner = chance.token()
+        self._chance = chance
         self._answering = Answering(
             skills=skills, model=model, clock=clock, background=background, count=self.count
         )
         self._delivery = Delivery(telegram=telegram, clock=clock)
         self._working: set[asyncio.Task[object]] = set()
-        self._stopping = False
+        self._stop = asyncio.Event()
         self.warmer = Warmer(
             self._plan,
             actor=self.name,
@@ -119,21 +120,27 @@ class ChatAgent(Actor[ChatRequest]):
 
     async def close(self) -> None:
         """Let running turns end within the grace, hand the others back, and close connections."""
-        self._stopping = True
+        self._stop.set()
         if self._working:
             _, left = await asyncio.wait(self._working, timeout=self._options.stop_grace_s)
             for task in left:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
-        await asyncio.gather(self._telegram.close(), self._model.close(), self._answering.close())
+        closing = (self._telegram.close(), self._model.close(), self._answering.close())
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await asyncio.gather(*closing)
+        except TimeoutError:
+            log.warning("close_timed_out", actor=self.name)
 
     # ------------------------------------------------------------ turns
 
     async def _take(self, chat: int) -> TurnsTaken:
         """Work the chat's mailbox until it is empty, held by another, or this call has run long enough."""
         shard, started, turns = self._sessions.of(chat), self.clock.monotonic_s(), 0
-        while not self._stopping:
-            stopped_by = await self._next(chat, shard)
+        claim = ClaimTurn(chat=chat, owner=self._chance.token())  # of this call: another one is another owner
+        while not self._stop.is_set():
+            stopped_by = await self._next(claim, shard)
             if stopped_by:
                 return TurnsTaken(chat=chat, turns=turns + (stopped_by == "empty"), stopped_by=stopped_by)
             turns += 1
@@ -142,9 +149,8 @@ class ChatAgent(Actor[ChatRequest]):
                 return TurnsTaken(chat=chat, turns=turns, stopped_by="budget")
         return TurnsTaken(chat=chat, turns=turns, stopped_by="stopping")
 
-    async def _next(self, chat: int, shard: SessionShardRef) -> str:
+    async def _next(self, claim: ClaimTurn, shard: SessionShardRef) -> str:
         """Take the chat's next turn; gives why there is no further one, or an empty string if there may be."""
-        claim = ClaimTurn(chat=chat, owner=self._owner)
         match await insist(self.clock, lambda: shard.ask(claim)):
             case TurnClaimed() as turn:
                 return await self._worked(shard, turn, self._turn(shard, turn))
@@ -155,20 +161,24 @@ class ChatAgent(Actor[ChatRequest]):
             case TurnHeld():
                 return "held"
             case fault:
-                log.warning("claim_failed", chat=chat, fault=repr(fault))
+                log.warning("claim_failed", chat=claim.chat, fault=repr(fault))
                 return "fault"
 
     async def _worked(
         self, shard: SessionShardRef, turn: Claimed, work: Coroutine[object, object, str]
     ) -> str:
         """Do the work of a claimed turn; cut short, by a stop or a defect, the turn is handed back."""
+        if self._stop.is_set():  # claimed while the agent stopped: its connections are closed
+            work.close()
+            self._hand_back(shard, turn)
+            return "stopping"
         task = asyncio.create_task(work, name=f"turn {turn.bot}:{turn.update}")
         self._working.add(task)
         try:
             return await task
         except BaseException as cut:
             self._hand_back(shard, turn)
-            if isinstance(cut, asyncio.CancelledError) and self._stopping:
+            if isinstance(cut, asyncio.CancelledError) and self._stop.is_set():
                 return "stopping"
             raise
         finally:
@@ -204,11 +214,13 @@ class ChatAgent(Actor[ChatRequest]):
             outcome=reply.outcome,
             reason=reply.reason,
         )
-        match await insist(self.clock, lambda: shard.ask(commit)):
-            case TurnCommitted(chunks=()) as committed:
-                return _go_on(committed.waiting)
-            case TurnCommitted() as committed:
-                return await self._deliver(shard, turn, committed.chunks)
+        async with self._renewing(shard, turn, lambda: None):
+            committed = await insist(self.clock, lambda: shard.ask(commit), PATIENT_S)
+        match committed:
+            case TurnCommitted(chunks=(), waiting=waiting):
+                return _go_on(waiting)
+            case TurnCommitted(chunks=chunks):
+                return await self._deliver(shard, turn, chunks)
             case fault:
                 return self._not_committed(shard, turn, fault)
 
@@ -216,7 +228,10 @@ class ChatAgent(Actor[ChatRequest]):
         log.warning("commit_failed", chat=turn.chat, fault=repr(fault))
         if isinstance(fault, LeaseLost):
             return "held"
-        self._hand_back(shard, turn, retry_after_s=STORE_AWAY_S)
+        away = (
+            isinstance(fault, Fault) and fault.retry
+        )  # a store that refuses what is written counts as an attempt
+        self._hand_back(shard, turn, retry_after_s=STORE_AWAY_S if away else 0.0)
         return "fault"
 
     async def _deliver(self, shard: SessionShardRef, turn: Claimed, chunks: tuple[Chunk, ...]) -> str:

@@ -33,11 +33,12 @@ def bounded(messages: Messages, *, limit: int = MAX_MESSAGES, max_bytes: int = M
 def repaired(messages: Messages) -> Messages:
     """Give the conversation without tool calls that were never answered and results that nobody asked for."""
     valid: list[ChatMessage] = []
-    for position, message in enumerate(messages):
-        following = messages[position + 1] if position + 1 < len(messages) else None
-        if _dangling(message, following) or _orphaned(message, valid[-1] if valid else None):
-            continue
-        valid.append(message)
+    left = messages
+    while left:
+        taken = 2 if _is_tool_pair(left[:2]) else 1
+        if taken == 2 or _is_plain(left[0]):
+            valid += left[:taken]
+        left = left[taken:]
     return bounded(tuple(valid), limit=len(valid))
 
 
@@ -45,15 +46,17 @@ def _opens(message: ChatMessage) -> bool:
     return message.role == "user" and not message.tool_results
 
 
-def _dangling(message: ChatMessage, following: ChatMessage | None) -> bool:
-    asked = {call.id for call in message.tool_calls}
-    answered = {result.id for result in following.tool_results} if following else set()
-    return bool(asked) and asked != answered
+def _is_plain(message: ChatMessage) -> bool:
+    return not message.tool_calls and not message.tool_results
 
 
-def _orphaned(message: ChatMessage, before: ChatMessage | None) -> bool:
-    asked = {call.id for call in before.tool_calls} if before else set()
-    return bool(message.tool_results) and asked != {result.id for result in message.tool_results}
+def _is_tool_pair(pair: Messages) -> bool:
+    """Whether an assistant's calls are followed by a user's results of exactly these."""
+    if [message.role for message in pair] != ["assistant", "user"]:
+        return False
+    calls, results = pair
+    asked, answered = [call.id for call in calls.tool_calls], [each.id for each in results.tool_results]
+    return bool(asked) and not calls.tool_results and not results.tool_calls and set(asked) == set(answered)
 
 
 def _size(message: ChatMessage) -> int:

@@ -1,10 +1,11 @@
 """Sends a committed reply chunk by chunk, each recorded durably before the next is sent."""
 
+import asyncio
 from dataclasses import dataclass
 
 import structlog
 
-from actors.insist import insist
+from actors.insist import PATIENT_S, insist
 from actors.ports import (
     CallRefused,
     ChatGone,
@@ -19,7 +20,14 @@ from actors.ports import (
 from actors.refs import SessionShardRef
 from contracts.base import Value
 from contracts.faults import Fault
-from contracts.sessions import BeginSending, DeliveryRecorded, MarkDelivered, ReleaseTurn
+from contracts.sessions import (
+    BeginSending,
+    DeliveryRecorded,
+    MarkDelivered,
+    PatchSession,
+    ReleaseTurn,
+    SessionPatch,
+)
 from contracts.turns import Chunk, ChunkState
 
 log = structlog.get_logger(__name__)
@@ -28,6 +36,7 @@ LONGEST_WAIT_S = 5.0  # a longer wait is handed back, so that it holds no contai
 BACKOFF_S = (0.5, 1.0, 2.0)  # between tries of a chunk that was surely not sent and has no hint
 RETRY_LATER_S = 10.0  # after those; the sweeper comes back to the chat
 ALARM_RETRY_S = 60.0  # a token that is refused needs an operator
+SEND_S = 90.0  # above the client's own deadline: only for one that does not keep it
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +57,7 @@ class Sent(Value, frozen=True, kw_only=True):
     message: int = 0
     reason: str = ""
     retry_after_s: float = 0.0
+    gone: bool = False
 
 
 class Delivery:
@@ -60,20 +70,28 @@ class Delivery:
         """Send what is planned; gives the last record, the fault that stopped it, or None if handed back."""
         index = next((i for i, chunk in enumerate(outbox.chunks) if chunk.state == "sending"), -1)
         recorded: DeliveryRecorded | Fault | None = DeliveryRecorded()
+        gone: Sent | None = None
         while index >= 0:
-            recorded = await self._chunk(outbox, index, shard)
+            sent = gone or await self._tried(outbox, index, shard)
+            if not isinstance(sent, Sent):
+                return sent
+            if sent.gone and gone is None:
+                gone = sent
+                await self._mark_dead(outbox.chat, shard)
+            recorded = await self._record(outbox, index, sent, shard)
             if not isinstance(recorded, DeliveryRecorded):
                 return recorded
             index = recorded.next
         return recorded
 
-    async def _chunk(
-        self, outbox: Outbox, index: int, shard: SessionShardRef
-    ) -> DeliveryRecorded | Fault | None:
+    async def _tried(self, outbox: Outbox, index: int, shard: SessionShardRef) -> Sent | Fault | None:
+        """Send a chunk until its fate is certain or unknown; a fault or None when it stays planned."""
         for pause_s in (*BACKOFF_S, None):
             sent = await self._send(outbox.chat, outbox.chunks[index])
+            if sent.state != "planned":
+                return sent
             recorded = await self._record(outbox, index, sent, shard)
-            if sent.state != "planned" or isinstance(recorded, Fault):
+            if isinstance(recorded, Fault):
                 return recorded
             wait_s = max(sent.retry_after_s, pause_s or 0.0)
             if pause_s is None or wait_s > LONGEST_WAIT_S:
@@ -81,13 +99,14 @@ class Delivery:
                 return None
             await self._clock.sleep(wait_s)
             begun = await self._begin(outbox, index, shard)
-            if isinstance(begun, Fault):
-                return begun
+            if isinstance(begun, Fault) or begun.next != index:
+                return begun if isinstance(begun, Fault) else None
         return None
 
     async def _send(self, chat: int, chunk: Chunk) -> Sent:
         try:
-            return Sent(state="sent", message=await self._send_readable(chat, chunk))
+            async with asyncio.timeout(SEND_S):
+                return Sent(state="sent", message=await self._send_readable(chat, chunk))
         except NotSent as error:
             return Sent(state="planned", reason=str(error), retry_after_s=error.retry_after_s)
         except TokenRefused as error:
@@ -96,9 +115,10 @@ class Delivery:
         except MaybeSent as error:
             return Sent(state="unknown", reason=str(error))
         except (ChatGone, CallRefused, TextRefused) as error:
-            return Sent(state="failed", reason=f"{type(error).__name__}: {error}")
-        except TelegramError as error:
-            return Sent(state="unknown", reason=str(error))
+            reason = f"{type(error).__name__}: {error}"
+            return Sent(state="failed", reason=reason, gone=isinstance(error, ChatGone))
+        except (TelegramError, TimeoutError) as error:
+            return Sent(state="unknown", reason=str(error) or "no answer")
 
     async def _send_readable(self, chat: int, chunk: Chunk) -> int:
         """Send with entities, or plain if Telegram refuses those (nothing was sent then)."""
@@ -120,13 +140,18 @@ class Delivery:
             message=sent.message,
             reason=sent.reason[:300],
         )
-        return _recorded(await insist(self._clock, lambda: shard.ask(mark)))
+        return _recorded(await insist(self._clock, lambda: shard.ask(mark), PATIENT_S))
 
     async def _begin(self, outbox: Outbox, index: int, shard: SessionShardRef) -> DeliveryRecorded | Fault:
         begin = BeginSending(
             chat=outbox.chat, bot=outbox.bot, update=outbox.update, lease=outbox.lease, index=index
         )
         return _recorded(await insist(self._clock, lambda: shard.ask(begin)))
+
+    async def _mark_dead(self, chat: int, shard: SessionShardRef) -> None:
+        """Note that the chat can't be written to; best effort, for operators: a message from it takes that back."""
+        patch = PatchSession(chat=chat, patch=SessionPatch(dead=True))
+        await insist(self._clock, lambda: shard.ask(patch))
 
     async def _hand_back(self, outbox: Outbox, wait_s: float, shard: SessionShardRef) -> None:
         release = ReleaseTurn(chat=outbox.chat, lease=outbox.lease, retry_after_s=wait_s)

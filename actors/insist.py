@@ -10,6 +10,8 @@ from contracts.faults import Busy, Fault
 Reply = TypeVar("Reply", bound=Message)
 
 PAUSES_S = (0.1, 0.5, 2.0)  # a store's blink is over by then; a longer outage is the sweeper's business
+PATIENT_S = (*PAUSES_S, 5.0, 10.0)  # for what would be lost: a paid answer, a message that was sent
+LONGEST_PAUSE_S = 10.0  # whatever an answer asks for: who insists holds a turn
 
 
 async def insist(
@@ -20,7 +22,7 @@ async def insist(
     for pause_s in pauses_s:
         if not isinstance(reply, Fault) or not reply.retry:
             return reply
-        await clock.sleep(max(pause_s, reply.retry_after_s))
+        await clock.sleep(min(max(pause_s, reply.retry_after_s), LONGEST_PAUSE_S))
         reply = await _once(ask)
     return reply
 

@@ -42,21 +42,21 @@ class TurnJournal:
         """Make the update durable: one store call; its mailbox is bounded."""
         record = self._record(request)
         if not record.open:
-            return self._accepted(record, (await self._store.append(record)).created)
+            return self._accepted((await self._store.append(record)).created)
         async with self._store.mailboxes.locked(record.chat):
             return await self._append(record)
 
     async def _append(self, record: UpdateRecord) -> Message:
         box = self._store.mailboxes.get(record.chat)
         if box is not None and record.key in box.records:
-            return self._accepted(record, created=False)
+            return self._accepted(created=False)
         if box is not None and box.waiting >= self._mailbox_limit:
             self._store.count("mailbox_full")
             return MailboxFull(detail=f"{box.waiting} updates wait in this chat")
         appended = await self._store.append(record)
-        return self._accepted(record, appended.created, appended.waiting)
+        return self._accepted(appended.created, appended.waiting)
 
-    def _accepted(self, record: UpdateRecord, created: bool, waiting: int = 0) -> Message:
+    def _accepted(self, created: bool, waiting: int = 0) -> Message:
         if created:
             return UpdateAccepted(waiting=waiting)
         self._store.count("duplicates")
@@ -88,6 +88,7 @@ class TurnJournal:
             return self._committed_before(box, request)
         turn = turns.unpack(record)
         if record.state == "committed" and turn.lease == request.lease:
+            await self._store.confirm(box, record)
             return TurnCommitted(chunks=turn.chunks, waiting=box.waiting)
         if record.state != "accepted" or not self._leases.owns(box, request.lease, record):
             return LeaseLost(detail="another owner has the turn")
@@ -155,6 +156,7 @@ class TurnJournal:
             return found
         box, record, turn = found
         if _already(turn, request):
+            await self._store.confirm(box, record)
             return DeliveryRecorded(next=_sending_now(turn), waiting=box.waiting)
         try:
             turn = turns.with_chunk(
@@ -176,8 +178,9 @@ class TurnJournal:
         found = await self._sending(request)
         if isinstance(found, Message):
             return found
-        box, _, turn = found
+        box, record, turn = found
         if _sending_now(turn) == request.index:
+            await self._store.confirm(box, record)
             return DeliveryRecorded(next=request.index, waiting=box.waiting)
         try:
             turn = turns.with_chunk(turn, request.index, "sending")

@@ -35,18 +35,23 @@ class TurnLeases:
         self._store, self._chance = store, chance
 
     async def claim(self, request: ClaimTurn) -> Message:
-        """Lease the chat's next turn: no store read on a warm chat; the lease is written beside the work."""
+        """Lease the chat's next turn: no store read on a warm chat; the lease is written beside the work.
+
+        An owner holds one turn at a time, so that one who claims again has not got the first answer.
+        """
         while True:
             box = await self._store.mailbox(request.chat)
             now = self._store.now()
-            held = box.living_lease(now)
-            if held is not None or box.not_before > now:
-                until = max(box.not_before, held.expires_at if held is not None else 0.0)
-                return TurnHeld(chat=request.chat, retry_after_s=max(0.0, until - now))
-            head = box.head()
+            held, head = box.living_lease(now), box.head()
             if head is None:
                 return NothingWaiting(chat=request.chat)
-            reply = await self._leased(box, head, request.owner)
+            if held is not None and held.owner == request.owner and held.update_key == head.key:
+                reply = await self._again(box, head, held)
+            elif held is not None or box.not_before > now:
+                until = max(box.not_before, held.expires_at if held is not None else 0.0)
+                return TurnHeld(chat=request.chat, retry_after_s=max(0.0, until - now))
+            else:
+                reply = await self._leased(box, head, request.owner)
             if reply is not None:
                 return reply
 
@@ -94,6 +99,14 @@ class TurnLeases:
             box.unborn = lease.id
             box.attempts[head.key] = lease.attempt - 1  # a store that is away is no fault of the turn
             raise
+
+    async def _again(self, box: Mailbox, head: UpdateRecord, lease: Lease) -> Message | None:
+        """Give a lease again to the owner who holds it; what it was told to send, it has not been told."""
+        turn = self._readable(head)
+        if turn is None or turn.lease != lease.id:
+            return await self._begin(box, head, lease)
+        await self._store.confirm(box, head)
+        return self._outbox(head, turn, lease)
 
     def _lease(self, box: Mailbox, head: UpdateRecord, owner: str) -> Lease:
         attempt = box.attempts.get(head.key, 0) + 1
@@ -150,6 +163,9 @@ class TurnLeases:
         written = await self._store.write(record, operation=f"{lease.id}:resume")
         box.replace(msgspec.structs.replace(record, version=written.update_version))
         self._store.write_lease(head.chat, box, lease)
+        return self._outbox(head, turn, lease)
+
+    def _outbox(self, head: UpdateRecord, turn: turns.TurnRecord, lease: Lease) -> OutboxClaimed:
         return OutboxClaimed(
             chat=head.chat,
             bot=head.bot,

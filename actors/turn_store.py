@@ -92,8 +92,14 @@ class TurnStore:
             self.count("updates_set_aside")
             log.warning("record_set_aside", file=poison.file, reason=poison.reason)
         if doubts == self.sessions.doubts:
-            self.sessions.learn(state.session or SessionRecord(chat=chat, shard=self.shard))
+            self._learn_session(chat, state)
         return self.mailboxes.load(chat, state.open_updates, state.lease, self.now())
+
+    def _learn_session(self, chat: int, state: ChatState) -> None:
+        if state.session is not None:
+            self.sessions.learn(state.session)
+        elif not state.set_aside:  # what could not be read is not absent
+            self.sessions.learn(SessionRecord(chat=chat, shard=self.shard))
 
     def session_of(self, chat: int, held: Versioned[bytes]) -> Session:
         """Read a held session; an absent one is new, an unreadable one is set aside and begun anew."""
@@ -139,6 +145,11 @@ class TurnStore:
             except BaseException:
                 self._unsure(write)
                 raise
+
+    async def confirm(self, box: Mailbox, record: UpdateRecord) -> None:
+        """Write what is known once more: whoever is told to send must not be told so by an outdated memory."""
+        written = await self.write(record, operation=f"{record.key}:confirm:{record.version}")
+        box.replace(msgspec.structs.replace(record, version=written.update_version))
 
     async def end(
         self, box: Mailbox, record: UpdateRecord, turn: turns.TurnRecord, state: TurnState, reason: str

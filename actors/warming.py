@@ -59,8 +59,8 @@ class Tally:
 
     def status(self) -> WarmStatus:
         """`warm` when all that was planned is loaded, also when there was nothing to load."""
-        if not self.errors and self.loaded + self.skipped >= self.requested:
-            return "warm" if not self.skipped else "partial"
+        if not self.errors and self.loaded >= self.requested:
+            return "warm"
         return "partial" if self.loaded else "cold"
 
 
@@ -85,8 +85,8 @@ class Warmer:
         self._clock, self._chance, self._background = clock, chance, background
         self._deadline_s = deadline_s
         self._running: asyncio.Task[WarmReport] | None = None
-        self._retrying = False
-        self._stopped = False
+        self._retry_wanted = self._retrying = self._stopped = False
+        self._retry: asyncio.Task[object] | None = None
         self.last: WarmReport | None = None
 
     @property
@@ -104,11 +104,12 @@ class Warmer:
         return await asyncio.shield(self._running)
 
     async def stop(self) -> None:
-        """Cancel what runs."""
+        """Cancel what runs, and what would run later."""
         self._stopped = True
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
+        ending = [task for task in (self._retry, self._running) if task is not None]
+        for task in ending:
+            task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
 
     async def _after(self, earlier: asyncio.Task[WarmReport] | None) -> WarmReport:
         if earlier is not None:
@@ -124,7 +125,7 @@ class Warmer:
         started = self._clock.monotonic_s()
         with metered(background=True) as scope:
             await self._load(tally)
-        self.last = self._report(tally, scope, started)
+        self.last, self._retry_wanted = self._report(tally, scope, started), tally.retry
         if tally.retry and not self._retrying and not self._stopped:
             self._retrying = True
             self._background.spawn(f"warm again {self._actor}", self._again)
@@ -166,13 +167,12 @@ class Warmer:
         )
 
     async def _again(self) -> None:
-        delay = FIRST_RETRY_S
+        """Run further passes for as long as one more can load what the last could not."""
+        delay, self._retry = FIRST_RETRY_S, asyncio.current_task()
         try:
-            while not self._stopped:
+            while self._retry_wanted and not self._stopped:
                 await self._clock.sleep(delay * self._chance.uniform(0.8, 1.2))
-                report = await self.run()
-                if report.status == "warm":
-                    return
+                await self.run()
                 delay = min(delay * 2, LAST_RETRY_S)
         finally:
-            self._retrying = False
+            self._retrying, self._retry = False, None

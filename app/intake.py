@@ -1,6 +1,5 @@
 """Takes one update in, however it arrived: judge it, make it durable, set its turn going."""
 
-import asyncio
 import math
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -9,6 +8,7 @@ import msgspec
 import structlog
 
 from actors.ports import Background, Clock, TelegramError, Unreachable
+from app.deadlines import Deadline
 from app.fleet import Fleet
 from app.metrics import Metrics
 from app.telegram.addressing import BotIdentity, IdentityNeeded
@@ -58,7 +58,7 @@ class UpdateIntake:
     ) -> None:
         self._bot, self._fleet, self._identity, self._allowed_users = bot, fleet, identity, allowed_users
         self._background, self._metrics, self._clock = background, metrics, clock
-        self._callbacks, self._deadline_s = callbacks, accept_deadline_s
+        self._callbacks, self._deadline = callbacks, Deadline(accept_deadline_s)
 
     async def take(self, body: bytes) -> Taken:
         """Make the update durable, once; never raises, and never waits for the turn."""
@@ -126,7 +126,7 @@ class UpdateIntake:
 
     async def _accept(self, update: AcceptUpdate) -> SessionReply | None:
         try:
-            async with asyncio.timeout(self._deadline_s):
+            with self._deadline.wait():
                 return await self._fleet.sessions.of(update.incoming.chat).ask(update)
         except (TimeoutError, Unreachable) as away:
             log.warning("accept_unreachable", update=update.update, error=str(away))

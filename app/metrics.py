@@ -38,15 +38,17 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._actors = ActorsCollector()
         self.registry.register(self._actors)
-        self._updates = Counter(
+        updates = Counter(
             "firstlight_updates", "Updates by kind and outcome.", ("kind", "outcome"), registry=self.registry
         )
-        self._unanswered = Counter(
+        self._updates = _Counts(updates, UPDATE_KINDS, OUTCOMES)
+        unanswered = Counter(
             "firstlight_updates_unanswered",
             "Updates that get no turn, by verdict and reason.",
             ("verdict", "reason"),
             registry=self.registry,
         )
+        self._unanswered = _Counts(unanswered, OUTCOMES, REASONS)
         self._accept = Histogram(
             "firstlight_accept_seconds",
             "Time until an update was durably accepted.",
@@ -66,11 +68,11 @@ class Metrics:
 
     def update(self, kind: str, outcome: str) -> None:
         """Count an update; unknown words count as `other`."""
-        self._updates.labels(_known(kind, UPDATE_KINDS), _known(outcome, OUTCOMES)).inc()
+        self._updates.count(kind, outcome)
 
     def unanswered(self, verdict: str, reason: str) -> None:
         """Count an update that gets no turn; unknown words count as `other`."""
-        self._unanswered.labels(_known(verdict, OUTCOMES), _known(reason, REASONS)).inc()
+        self._unanswered.count(verdict, reason)
 
     def accepted(self, seconds: float) -> None:
         """Note how long a durable accept took."""
@@ -134,6 +136,29 @@ class ActorsCollector(Collector):
 
 
 # ---------------------------------------------------------------- helpers
+
+
+class _Counts:
+    """A counter with two labels from fixed vocabularies; its series are kept at hand, as `labels` is slow."""
+
+    def __init__(self, counter: Counter, first: frozenset[str], second: frozenset[str]) -> None:
+        self._counter, self._first, self._second = counter, first, second
+        self._series: dict[tuple[str, str], Counter] = {}
+
+    def count(self, first: str, second: str) -> None:
+        """One more; unknown words count as `other`."""
+        series = self._series.get((first, second))
+        if series is None:
+            series = self._find(first, second)
+        series.inc()
+
+    def _find(self, first: str, second: str) -> Counter:
+        known = _known(first, self._first), _known(second, self._second)
+        series = self._counter.labels(*known)
+        if known == (first, second):  # unknown words are not kept: they may come from input without end
+            self._series[known] = series
+        return series
+
 
 _COUNTS: Final[Mapping[str, str]] = {
     "hits": "Reads that L1 answered.",

@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -104,7 +104,16 @@ class PlacedSkillRegistry(PlacedActor):
 
     async def prepare(self, settings: Settings) -> None:
         """Parse the skills."""
-        self._files = await Preread.of(wiring.skill_files(settings))
+        self._files = await Preread.of(wiring.skill_files(settings), self._refreshed)
+
+    async def refresh(self) -> None:
+        """Fetch what others changed in the volume of skills; without one there is nothing to fetch."""
+
+    async def _refreshed(self) -> None:
+        try:
+            await self.refresh()
+        except Exception as error:  # noqa: BLE001 - whatever the client raises: the files that are there are read
+            log.warning("volume_not_reloaded", error=f"{type(error).__name__}: {error}")
 
     def build(self, settings: Settings) -> Placed:
         """The actor over the parsed skills."""
@@ -136,22 +145,27 @@ class PlacedChatAgent(PlacedActor):
         """The agent over the fleet."""
         return wiring.placed_chat_agent(settings, self.fleet())
 
+    async def started(self) -> None:
+        """Look up the shards, so that no turn has to."""
+        await self.fleet().connect()
+
 
 class Preread(SkillFiles):
-    """Skill files whose first scan is one that was made before."""
+    """Skill files whose first scan is one that was made before; each later one begins with `refresh`."""
 
-    def __init__(self, files: SkillFiles, scan: SkillScan) -> None:
-        self._files, self._scan = files, scan
+    def __init__(self, files: SkillFiles, scan: SkillScan, refresh: Callable[[], Awaitable[None]]) -> None:
+        self._files, self._scan, self._refresh = files, scan, refresh
         self._given = False
 
     @classmethod
-    async def of(cls, files: SkillFiles) -> "Preread":
+    async def of(cls, files: SkillFiles, refresh: Callable[[], Awaitable[None]]) -> "Preread":
         """Scan now."""
-        return cls(files, await files.scan())
+        return cls(files, await files.scan(), refresh)
 
     async def scan(self) -> SkillScan:
         """The earlier scan, once; then a new one each time."""
         if self._given:
+            await self._refresh()
             return await self._files.scan()
         self._given = True
         return self._scan

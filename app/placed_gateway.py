@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 import modal
 import structlog
 
-from actors.ports import Unreachable
 from app.lazily import load
 from app.placed import begin, told_in_one_line
 from app.settings import Settings
@@ -36,12 +35,12 @@ class PlacedGateway:
 
     @modal.enter()
     async def start(self) -> None:
-        """Listen, look the actors up and have every one of them warm."""
+        """Look the actors up, then listen and have every one of them warm."""
         with told_in_one_line():
             settings, fleet = begin(serves=True), self.fleet()
             self._front = _front(settings, fleet, self.port)
-        await self._front.start()
         await fleet.connect()
+        await self._front.start()
         await fleet.keep(settings.scaling.session_cache.min_containers)
 
     @modal.exit()
@@ -57,19 +56,20 @@ def serve_beside(fleet: Callable[[], RemoteFleet], port: int) -> None:
     The thread ends with the container; what was accepted is durable.
     """
     with told_in_one_line():
-        front = _front(begin(serves=True), fleet(), port, lazy_warm=True)
-    threading.Thread(target=asyncio.run, args=(_forever(front),), name="web", daemon=True).start()
+        actors = fleet()
+        front = _front(begin(serves=True), actors, port, lazy_warm=True)
+    threading.Thread(target=asyncio.run, args=(_forever(front, actors),), name="web", daemon=True).start()
 
 
 async def sweep_once(fleet: RemoteFleet) -> int:
-    """Take up stranded turns, and say how many; a shard that is away is swept the next time."""
+    """Take up stranded turns, and say how many; what is not done in time is done the next time."""
     with told_in_one_line():
         begin(serves=False)
     try:
         async with asyncio.timeout(SWEEP_S):
             return await sweep(fleet)
-    except (Unreachable, TimeoutError) as away:
-        log.warning("sweep_failed", error=str(away))
+    except TimeoutError:
+        log.warning("sweep_failed", error=f"not done within {SWEEP_S:g} s")
         return 0
 
 
@@ -82,6 +82,7 @@ def _front(settings: Settings, fleet: RemoteFleet, port: int, *, lazy_warm: bool
     return front
 
 
-async def _forever(front: "Front") -> None:
+async def _forever(front: "Front", fleet: RemoteFleet) -> None:
+    await fleet.connect()
     await front.start()
     await asyncio.Event().wait()

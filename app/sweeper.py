@@ -1,11 +1,12 @@
 """Takes up turns that nobody works on: their owner died, or the call that should have started them got lost."""
 
+import asyncio
 from typing import Final
 
 import structlog
 
 from actors.ports import Clock, Unreachable
-from actors.refs import SessionShardRef
+from actors.refs import ChatAgentRef, SessionShardRef
 from app.fleet import Fleet
 from contracts.sessions import SweepTurns, TurnsStranded
 
@@ -15,26 +16,30 @@ EVERY_S: Final = 5.0  # a lease ends after 15 s, and a dead owner's turn goes on
 
 
 async def sweep(fleet: Fleet) -> int:
-    """Hand every chat with a stranded turn to the agents; gives how many there were."""
-    total = 0
-    for shard in fleet.sessions.shards:
-        chats = await _stranded(shard)
-        for chat in chats:
-            await fleet.agent.take_turn(chat)
-        total += len(chats)
-    if total:
-        log.info("turns_swept", chats=total)
-    return total
+    """Hand every chat with a stranded turn to the agents; gives how many. Raises nothing: the next sweep comes soon."""
+    swept = await asyncio.gather(*(_sweep_shard(shard, fleet.agent) for shard in fleet.sessions.shards))
+    if any(swept):
+        log.info("turns_swept", chats=sum(swept))
+    return sum(swept)
 
 
 async def sweep_forever(fleet: Fleet, clock: Clock) -> None:
-    """Sweep again and again; a shard that does not answer is swept the next time."""
+    """Sweep again and again."""
     while True:
-        try:
-            await sweep(fleet)
-        except Unreachable as away:
-            log.warning("sweep_failed", error=str(away))
+        await sweep(fleet)
         await clock.sleep(EVERY_S)
+
+
+async def _sweep_shard(shard: SessionShardRef, agent: ChatAgentRef) -> int:
+    """Sweep one shard; one that does not answer keeps no other from being swept."""
+    handed = 0
+    try:
+        for chat in await _stranded(shard):
+            await agent.take_turn(chat)
+            handed += 1
+    except Unreachable as away:
+        log.warning("sweep_failed", error=str(away))
+    return handed
 
 
 async def _stranded(shard: SessionShardRef) -> tuple[int, ...]:

@@ -169,7 +169,7 @@ def bare(home: Path) -> dict[str, str]:
     }
 
 
-async def _modal_deploy(home: Path, port: int, environ: Mapping[str, str]) -> tuple[int, str]:
+async def _modal_deploy(home: Path, port: int, environ: dict[str, str]) -> tuple[int, str]:
     account = {"MODAL_TOKEN_ID": "ak-test", "MODAL_TOKEN_SECRET": "as-test"}
     client = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "modal", "deploy", str(ROOT / "modal_app.py")),

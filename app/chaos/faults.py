@@ -76,9 +76,7 @@ INTENSITIES: Final = (0.0, 0.3, 1.0, 1.0, 3.0)
 class Faults:
     """Draws faults while `active`; `injected` counts them by kind."""
 
-    def __init__(
-        self, dice: random.Random, *, only: Iterable[str] = (), without: Iterable[str] = ()
-    ) -> None:
+    def __init__(self, dice: random.Random, *, only: Iterable[str] = (), without: Iterable[str] = ()) -> None:
         """`only` and `without` narrow the kinds down; what is left keeps its rate."""
         chosen, unwanted = frozenset(only) or frozenset(KINDS), frozenset(without)
         self.injected: Counter[str] = Counter()

@@ -1,6 +1,6 @@
 """A store in memory with the semantics of the store ports; its data outlives the containers that use it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
@@ -303,8 +303,15 @@ class MemorySessionStore(_Adapter, SessionStore):
     async def read_chat(self, chat: int) -> ChatState:
         """Read the chat."""
         state = self._database.read_chat(chat)
-        self._meter.read((state.session is not None) + (state.lease is not None) + len(state.open_updates))
+        self._meter.read(_documents(state))
         return state
+
+    async def read_chats(self, chats: Sequence[int]) -> Mapping[int, ChatState]:
+        """Read these chats in one call."""
+        states = {chat: self._database.read_chat(chat) for chat in chats}
+        if states:
+            self._meter.read(sum(map(_documents, states.values())))
+        return states
 
     async def read_sessions(self, chats: Sequence[int]) -> SessionBatch:
         """Read the sessions of these chats."""
@@ -370,6 +377,10 @@ class MemorySkillStatsStore(_Adapter, SkillStatsStore):
     async def record_run(self, run: SkillRun) -> None:
         """Count a run once."""
         self._meter.write(int(self._database.record_run(run)))
+
+
+def _documents(state: ChatState) -> int:
+    return (state.session is not None) + (state.lease is not None) + len(state.open_updates)
 
 
 def _newest_first(records: Iterable[SessionRecord]) -> tuple[SessionRecord, ...]:

@@ -5,10 +5,11 @@ import contextvars
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from typing import Any, Final, TypeVar, TypeVarTuple, Unpack
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 MOST_STEPS_AT_ONCE: Final = 1_000_000  # callbacks without time passing: by then something spins for ever
 
@@ -32,7 +33,7 @@ class NumberedTask(asyncio.Task[Any]):
         return self.number
 
 
-class VirtualLoop(asyncio.AbstractEventLoop):
+class VirtualLoop(asyncio.BaseEventLoop):
     """Timers, tasks and futures, without sockets, threads or signals: the same program runs the same way twice.
 
     `tasks` are those that have not ended, `failures` what asyncio would have logged: exceptions that nobody
@@ -40,65 +41,57 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     """
 
     def __init__(self) -> None:
+        self._lives = False
+        super().__init__()
         self.failures: list[str] = []
         self.tasks: dict[asyncio.Task[Any], None] = {}
         self.created: Callable[[NumberedTask, contextvars.Context], None] = lambda _task, _context: None
         self._now = 0.0
-        self._ready: deque[asyncio.Handle] = deque()
+        self._due: deque[asyncio.Handle] = deque()
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._numbers = itertools.count(1)
-        self._running = self._closed = False
 
     # ------------------------------------------------------------ running
 
-    def run_until_complete(self, future: Awaitable[T]) -> T:
+    def run_until_complete(self, future: Generator[Any, None, T] | Awaitable[T]) -> T:
         """Run until the future is done; raises Deadlock or Spin when it never will be."""
-        main = asyncio.ensure_future(future, loop=self)
-        self._running = True
+        main = asyncio.ensure_future(future, loop=self)  # type: ignore[arg-type]
+        self._lives = True
         asyncio._set_running_loop(self)
         try:
             while not main.done():
-                self._step()
+                self._run_ready()
+                if not main.done():
+                    self._jump()
         finally:
             asyncio._set_running_loop(None)
-            self._running = False
+            self._lives = False
         return main.result()
 
-    def _step(self) -> None:
-        """Run what is ready, all of it at one moment, then move on to the next timer."""
+    def _run_ready(self) -> None:
+        """Run what is ready, and what becomes ready by that, all of it at one moment."""
         steps = 0
-        while self._ready:
-            handle = self._ready.popleft()
+        while self._due:
+            handle = self._due.popleft()
             if not handle.cancelled():
                 handle._run()
             steps += 1
             if steps > MOST_STEPS_AT_ONCE:
                 raise Spin(f"{steps} callbacks at {self._now:.3f} s")
-        self._jump()
 
     def _jump(self) -> None:
+        """Move on to the next timer."""
         while self._timers:
             when, _, timer = heapq.heappop(self._timers)
             if not timer.cancelled():
                 self._now = max(self._now, when)
-                self._ready.append(timer)
+                self._due.append(timer)
                 return
-        if not self._ready:
-            raise Deadlock(f"nothing is due after {self._now:.3f} s")
+        raise Deadlock(f"nothing is due after {self._now:.3f} s")
 
     def is_running(self) -> bool:
         """Whether `run_until_complete` runs."""
-        return self._running
-
-    def is_closed(self) -> bool:
-        """Whether `close` was called."""
-        return self._closed
-
-    def close(self) -> None:
-        """Forget what is left."""
-        self._closed = True
-        self._ready.clear()
-        self._timers.clear()
+        return self._lives
 
     # ------------------------------------------------------------ callbacks
 
@@ -107,28 +100,21 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         return self._now
 
     def call_soon(
-        self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+        self,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: *Ts,
+        context: contextvars.Context | None = None,
     ) -> asyncio.Handle:
         """Run it at this moment, after what is ready already."""
         handle = asyncio.Handle(callback, args, self, context)
-        self._ready.append(handle)
+        self._due.append(handle)
         return handle
-
-    def call_later(
-        self,
-        delay: float,
-        callback: Callable[..., object],
-        *args: Any,
-        context: contextvars.Context | None = None,
-    ) -> asyncio.TimerHandle:
-        """Run it in `delay` virtual seconds."""
-        return self.call_at(self._now + delay, callback, *args, context=context)
 
     def call_at(
         self,
         when: float,
-        callback: Callable[..., object],
-        *args: Any,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: *Ts,
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
         """Run it at that virtual time; of two at the same time the one asked for first."""
@@ -140,10 +126,6 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         """asyncio tells of a cancelled timer; it is dropped when its time comes."""
 
     # ------------------------------------------------------------ tasks and futures
-
-    def create_future(self) -> asyncio.Future[Any]:
-        """A future of this loop."""
-        return asyncio.Future(loop=self)
 
     def create_task(  # type: ignore[override]
         self,
@@ -162,10 +144,6 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self.tasks.pop(task, None)
-
-    def get_debug(self) -> bool:
-        """Never: asyncio's debug mode measures real time."""
-        return False
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Keep what nobody took."""

@@ -5,7 +5,9 @@ import sys
 import click
 
 from app.cli.admin import stats, warm
+from app.cli.chaos import chaos
 from app.cli.doctor import doctor
+from app.cli.replay import replay
 from app.cli.run import demo, dev, poll, serve
 from app.cli.skills import skills
 from app.cli.webhook import webhook
@@ -18,7 +20,7 @@ def cli() -> None:
     """A Telegram chat agent whose first reply after a cold start is as fast as its thousandth."""
 
 
-for command in (dev, serve, poll, demo, warm, stats, doctor, skills, webhook):
+for command in (dev, serve, poll, demo, warm, stats, doctor, replay, skills, webhook, chaos):
     cli.add_command(command)
 
 

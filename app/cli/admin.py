@@ -8,7 +8,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from app.cli.running import fail, run, settings
+from app.cli.running import fail, run, service_url, settings
 from app.settings import Settings
 
 ANSWER_S = 60.0  # a warm has a deadline of its own, below this
@@ -46,8 +46,7 @@ def stats(as_json: bool) -> None:
 
 async def _ask(chosen: Settings, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
     token = chosen.require_admin_token().reveal()
-    host = "127.0.0.1" if chosen.host in ("0.0.0.0", "::") else chosen.host  # noqa: S104 - compared, not bound
-    url = f"http://{f'[{host}]' if ':' in host else host}:{chosen.port}{path}"
+    url = f"{service_url(chosen)}{path}"
     headers = {"Authorization": f"Bearer {token}"}
     try:
         async with (

@@ -1,42 +1,122 @@
 """`doctor`: says whether anything was lost, on the store itself, the service running or not."""
 
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import click
 import msgspec
+from rich.console import Console
+from rich.table import Table
 
 from actors.ports import StoreError
+from app import dead_letters
 from app.cli.running import fail, run, settings
-from app.doctor import Findings, examine
-from app.settings import Settings
-from app.store.database import choose
+from app.doctor import Findings, WebhookState, examine
+from app.settings import Settings, SqliteAddress
+from app.store.database import Database, choose
+from app.telegram.client import TelegramClient
+
+SHOWN = 20  # ids in a cell; --lost and --json give them all
 
 
 @click.command()
+@click.option("--lost", is_flag=True, help="List each update and lease found, with its chat, age and reason.")
+@click.option("--replay-dead", is_flag=True, help="Give dead-lettered updates another turn first.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def doctor(as_json: bool) -> None:
-    """Look for updates without an end; exits with 1 when something is lost or stuck."""
-    findings = run(_examine(settings()))
+def doctor(lost: bool, replay_dead: bool, as_json: bool) -> None:
+    """Look for updates without an end; exits with 1 when something is lost, stuck, missing or not delivered."""
+    chosen = settings()
+    _warn_of_no_store(chosen)
+    if replay_dead:
+        run(_replay(chosen))
+    findings = run(_examine(chosen))
     if as_json:
         click.echo(msgspec.json.encode(findings))
     else:
-        _tell(findings)
+        _tell(findings, Console(), listed=lost)
     sys.exit(0 if findings.ok else 1)
 
 
 async def _examine(chosen: Settings) -> Findings:
+    token = chosen.telegram_token
+    telegram = TelegramClient(token.reveal(), chosen.telegram_api_url) if token else None
+    try:
+        async with _opened(chosen) as database:
+            return await examine(database, telegram)
+    finally:
+        if telegram is not None:
+            await telegram.close()
+
+
+async def _replay(chosen: Settings) -> None:
+    async with _opened(chosen) as database:
+        outcome = await dead_letters.replay_dead(database)
+    for update in outcome.reopened:
+        click.echo(f"update {update} waits for another turn, as {-update}", err=True)
+    for name, why in outcome.left.items():
+        click.echo(f"update {name} stays as it is: it {why}", err=True)
+
+
+@asynccontextmanager
+async def _opened(chosen: Settings) -> AsyncIterator[Database]:
     database = choose(chosen)
     try:
         await database.open()
-        return await examine(database)
+        yield database
     except StoreError as error:
         fail(f"the store can't be read: {error}")
     finally:
         await database.close()
 
 
-def _tell(findings: Findings) -> None:
-    click.echo("nothing is lost" if findings.ok else "SOMETHING IS WRONG")
+def _warn_of_no_store(chosen: Settings) -> None:
+    """A mistyped path opens a new file, in which surely nothing is lost."""
+    address = chosen.require_store()
+    if isinstance(address, SqliteAddress) and not address.path.exists():
+        click.echo(f"firstlight: there is no store at {address.path} yet", err=True)
+
+
+# ---------------------------------------------------------------- for people
+
+
+def _tell(findings: Findings, console: Console, *, listed: bool) -> None:
+    console.print("nothing is lost" if findings.ok else "SOMETHING IS WRONG")
+    table = Table("finding", "count", "update ids")
     for name in ("lost", "stuck", "unknown", "dead"):
         ids = getattr(findings, name)
-        click.echo(f"{name}: {len(ids)}" + (f" ({', '.join(map(str, ids[:20]))})" if ids else ""))
+        table.add_row(name, str(len(ids)), _cut(ids))
+    console.print(table)
+    for index in findings.missing_indexes:
+        console.print(f"missing index: {index}", markup=False)
+    for state in findings.unchecked:
+        console.print(f"only the first {findings.checked[state]} updates in state {state} were looked at")
+    if findings.webhook is not None:
+        console.print(_webhook(findings.webhook), markup=False)
+    if listed:
+        _list(findings, console)
+
+
+def _cut(ids: tuple[int, ...]) -> str:
+    more = len(ids) - SHOWN
+    return ", ".join(map(str, ids[:SHOWN])) + (f" and {more} more" if more > 0 else "")
+
+
+def _webhook(state: WebhookState) -> str:
+    if state.problem:
+        return f"webhook: {state.problem} ({state.pending} updates wait at Telegram)"
+    return f"webhook: {state.url or 'not set, so updates are polled for'}, {state.pending} updates wait"
+
+
+def _list(findings: Findings, console: Console) -> None:
+    updates = Table("update", "chat", "state", "accepted", "reason", title="updates")
+    for each in findings.updates:
+        reason = each.reason or "-"
+        updates.add_row(str(each.update), str(each.chat), each.state, f"{each.age_s:.0f} s ago", reason)
+    leases = Table("chat", "update", "owner", "attempt", "renewed", title="stuck leases")
+    for lease in findings.stuck_leases:
+        renewed = f"{lease.age_s:.0f} s ago"
+        leases.add_row(str(lease.chat), lease.update, lease.owner, str(lease.attempt), renewed)
+    for table in (updates, leases):
+        if table.row_count:
+            console.print(table)

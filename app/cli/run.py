@@ -5,10 +5,12 @@ import sys
 import click
 import msgspec
 
-from app.cli.running import fail, run, settings, until_stopped
+from app.cli.running import fail, run, settings, stop_signal
 from app.demo.play import play
 from app.dev import Dev
+from app.observability import configure_logging
 from app.polling import Polling
+from app.runtime import settle_memory
 from app.service import Service
 from app.settings import Settings
 
@@ -38,28 +40,30 @@ def poll() -> None:
 @click.command()
 def demo() -> None:
     """Play a recorded conversation, restart cold, play on, and show that nothing was lost."""
+    configure_logging("warning")
     sys.exit(0 if run(play()) else 1)
 
 
 async def _dev(chosen: Settings) -> None:
-    development = Dev(chosen)
+    stopped, development = stop_signal(), Dev(chosen)
     try:
         await development.start()
     except OSError as error:
         fail(_taken(chosen, error))
     try:
         click.echo(f"Firstlight is at {development.url} - open it in a browser and chat. Ctrl-C ends it.")
-        await until_stopped()
+        await stopped.wait()
     finally:
         await development.stop()
 
 
 async def _serve(chosen: Settings) -> None:
-    service = Service(chosen)
+    stopped, service = stop_signal(), Service(chosen)
     try:
         await service.start()
+        settle_memory()
         click.echo(f"Firstlight takes updates at {service.url}/webhook/telegram", err=True)
-        await until_stopped()
+        await stopped.wait()
     except OSError as error:
         fail(_taken(chosen, error))
     finally:
@@ -67,11 +71,12 @@ async def _serve(chosen: Settings) -> None:
 
 
 async def _poll(chosen: Settings) -> None:
-    polling = Polling(chosen)
+    stopped, polling = stop_signal(), Polling(chosen)
     try:
         await polling.start()
+        settle_memory()
         click.echo("Firstlight fetches updates. Ctrl-C ends it.", err=True)
-        await until_stopped()
+        await stopped.wait()
     finally:
         await polling.stop()
 

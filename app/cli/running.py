@@ -38,10 +38,16 @@ def fail(reason: str) -> NoReturn:
     sys.exit(1)
 
 
-async def until_stopped() -> None:
-    """Wait for SIGINT or SIGTERM."""
+def service_url(chosen: Settings) -> str:
+    """Where the running service is asked, from this machine."""
+    host = "127.0.0.1" if chosen.host in ("0.0.0.0", "::") else chosen.host  # noqa: S104 - compared, not bound
+    return f"http://{f'[{host}]' if ':' in host else host}:{chosen.port}"
+
+
+def stop_signal() -> asyncio.Event:
+    """Set by SIGINT or SIGTERM from now on; asked for before a service starts, as it serves before it is warm."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
-    await stopped.wait()
+    return stopped

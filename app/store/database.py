@@ -24,6 +24,9 @@ class Database(Protocol):
     def skills(self, meter: StoreMeter) -> SkillStatsStore:
         """The adapter of a SkillRegistryActor."""
 
+    async def missing_indexes(self) -> tuple[str, ...]:
+        """The shipped indexes that the database lacks, by trying the queries that they serve; raises StoreError."""
+
     async def close(self) -> None:
         """Give connections back; idempotent."""
 

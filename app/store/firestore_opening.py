@@ -1,9 +1,15 @@
 """A Firestore database as the wiring's Database."""
 
+import asyncio
+from typing import Any
+
+from actors.meter import Meter
 from actors.ports import SessionStore, SkillStatsStore, StoreMeter
 from app.settings import FirestoreAddress, Settings
 from app.store.firestore import FirestoreSessionStore
 from app.store.firestore_client import FirestoreDatabase
+from app.store.firestore_plans import open_plan, recent_plan, states_plan
+from app.store.firestore_search import Plan, find
 from app.store.firestore_skills import FirestoreSkillStatsStore
 
 
@@ -30,6 +36,12 @@ class FirestoreStores:
     def skills(self, meter: StoreMeter) -> SkillStatsStore:
         """The adapter of a SkillRegistryActor."""
         return FirestoreSkillStatsStore(self._database, meter)
+
+    async def missing_indexes(self) -> tuple[str, ...]:
+        """The composite indexes that the database says it lacks, as firestore.indexes.json lists them."""
+        plans: tuple[Plan[Any], ...] = (recent_plan(0, 1), open_plan(0, 1), states_plan(("accepted",), 1))
+        await asyncio.gather(*(find(self._database, plan, Meter()) for plan in plans))
+        return tuple(sorted(self._database.missing_indexes))
 
     async def close(self) -> None:
         """Give the connection back; idempotent."""

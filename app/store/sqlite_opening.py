@@ -22,6 +22,10 @@ class SqliteStores:
         """The adapter of a SkillRegistryActor."""
         return SqliteSkillStatsStore(self._database, meter)
 
+    async def missing_indexes(self) -> tuple[str, ...]:
+        """None: the file's schema brings its indexes along."""
+        return ()
+
     async def close(self) -> None:
         """Finish what waits and close the file; idempotent."""
         await self._database.close()

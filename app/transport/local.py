@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any, Protocol
 
 from actors.ports import Background, Unreachable
+from app.deadlines import Deadline
 
 
 class Answering(Protocol):
@@ -28,7 +30,7 @@ class LocalTransport:
     """
 
     def __init__(self, actor: Answering, background: Background, deadline_s: float) -> None:
-        self._actor, self._background, self._deadline_s = actor, background, deadline_s
+        self._actor, self._background, self._deadline = actor, background, Deadline(deadline_s)
         self._running: set[asyncio.Task[bytes]] = set()
 
     async def ask(self, frame: bytes) -> bytes:
@@ -50,15 +52,20 @@ class LocalTransport:
     async def _within(self, answer: Coroutine[Any, Any, bytes]) -> bytes:
         task = asyncio.create_task(answer)
         self._running.add(task)  # the loop itself holds tasks weakly
-        task.add_done_callback(self._ended)
-        done, _ = await asyncio.wait((task,), timeout=self._deadline_s)
-        if not done:
-            raise Unreachable(f"no answer within {self._deadline_s:g} s")
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        task.add_done_callback(partial(self._ended, over))
+        try:
+            with self._deadline.wait():
+                await over  # and not the task, which goes on when the caller leaves
+        except TimeoutError:
+            raise Unreachable(f"no answer within {self._deadline.after_s:g} s") from None
         if task.cancelled():  # not the caller: the actor is stopping
             raise Unreachable("the actor is stopping")
         return task.result()
 
-    def _ended(self, task: asyncio.Task[bytes]) -> None:
+    def _ended(self, over: "asyncio.Future[None]", task: asyncio.Task[bytes]) -> None:
         self._running.discard(task)
+        if not over.done():  # the caller may have left
+            over.set_result(None)
         if not task.cancelled():
             task.exception()  # a caller that has gone can't be told; the actor has logged its own defects

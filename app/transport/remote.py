@@ -1,10 +1,12 @@
 """Carries frames to actors in other Modal containers, and puts the references to all of them together."""
 
 import asyncio
+import warnings
 from collections.abc import Awaitable, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
 import modal
+import modal.exception
 import structlog
 
 from actors.ports import Unreachable
@@ -111,6 +113,8 @@ class RemoteFleet(Fleet):
 
     async def keep(self, min_containers: int) -> None:
         """Keep that many containers of each shard: the class's own setting only counts for shards in use."""
+        # Modal tells to use `Function.autoscaler` instead, which an instance of a class does not have
+        warnings.filterwarnings("ignore", ".*update_autoscaler", modal.exception.DeprecationError)
         calls = [_keep(handle, min_containers) for handle in self._shards]
         await _settle("fleet_keep_failed", calls)
 

@@ -49,9 +49,12 @@ def _accepting(kind: Kind, loop: Literal["uvloop", "asyncio"], requests: int) ->
 
 
 def _accepting_with_turns(requests: int) -> Values:
-    with tempfile.TemporaryDirectory() as folder, serving(Wish(kind="telegram")) as telegram:
-        with serving(Wish(kind="serve", folder=folder, telegram=_url(telegram))) as server:
-            return _measured(server, requests, telegram)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving(Wish(kind="telegram")) as telegram,
+        serving(Wish(kind="serve", folder=folder, telegram=_url(telegram))) as server,
+    ):
+        return _measured(server, requests, telegram)
 
 
 def _measured(server: Server, requests: int, telegram: Server | None = None) -> Values:

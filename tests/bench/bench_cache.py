@@ -3,17 +3,16 @@
 import random
 from collections import OrderedDict
 from collections.abc import Callable
-from time import monotonic, perf_counter_ns
+from functools import partial
+from time import monotonic, process_time_ns
 
 from actors.cache import Cache
+from tests.bench.kit import Contender, Effort, Table, Values, rounds, rows
 
 KEYS = 1_000  # the warm sessions and skills of one actor: few enough that the processor's caches hold them
 READS = 100_000
-ROUNDS = 7  # interleaved, the best of each counts: other work on the machine only ever adds time
+NS = "ns"
 VALUE = b"v" * 512
-
-Read = Callable[[str], object]
-Write = Callable[[str], object]
 
 
 class ExpiringDict:
@@ -68,20 +67,25 @@ def key_of(index: int) -> str:
     return f"session:{index:012d}"
 
 
-def best_ns(contenders: dict[str, Read], keys: list[str]) -> dict[str, float]:
-    """Give the nanoseconds a call of each contender over `keys`, the best of interleaved rounds."""
-    best = dict.fromkeys(contenders, float("inf"))
-    for _ in range(ROUNDS):
-        for name, call in contenders.items():
-            started = perf_counter_ns()
-            for key in keys:
-                call(key)
-            best[name] = min(best[name], (perf_counter_ns() - started) / len(keys))
-    return best
+def run(effort: Effort) -> Table:
+    """Measure reads that all hit, then new entries, each of which evicts where there is a bound."""
+    times = effort.pick(3, 15)
+    contenders = {**_hits(), **_new_entries()}
+    samples = rounds(contenders, times, effort)
+    found = rows(samples, NS, {name: _baseline(name) for name in contenders if name != _baseline(name)})
+    by_name = {row.name: row for row in found}
+    return Table(
+        name="cache",
+        title=f"L1 in nanoseconds a call ({KEYS:,} keys)",
+        ratio_of=NS,
+        rows=found,
+        reading=f"A hit costs {by_name['hit: firstlight'].ratio or 0:.1f} times a dict with an expiry check,"
+        f" a new entry with its eviction {by_name['new: firstlight'].ratio or 0:.1f} times one that never evicts;"
+        " for that it is bounded in bytes, versioned and counted.",
+    )
 
 
-def hits() -> dict[str, float]:
-    """Measure reads that all hit."""
+def _hits() -> dict[str, Contender]:
     plain = dict.fromkeys(map(key_of, range(KEYS)), VALUE)
     expiring, lru, cache = ExpiringDict(), HandLru(), firstlight_cache()
     for key in plain:
@@ -90,37 +94,32 @@ def hits() -> dict[str, float]:
         cache.put(key, VALUE, 1)
     draw = random.Random(1)
     reads = [key_of(draw.randrange(KEYS)) for _ in range(READS)]
-    found = best_ns(
-        {"dict": plain.get, "dict + expiry": expiring.get, "LRU by hand": lru.get, "firstlight": cache.get},
-        reads,
-    )
-    assert cache.stats().hits == ROUNDS * READS, "a benchmark of hits must hit"
-    return found
+    calls: dict[str, Callable[[str], object]] = {
+        "dict + expiry": expiring.get,
+        "dict": plain.get,
+        "LRU by hand": lru.get,
+        "firstlight": cache.get,
+    }
+    return {f"hit: {name}": partial(_cost, call, reads) for name, call in calls.items()}
 
 
-def new_entries() -> dict[str, float]:
-    """Measure writes of new keys, each of which evicts where there is a bound."""
+def _new_entries() -> dict[str, Contender]:
     expiring, lru, cache = ExpiringDict(), HandLru(), firstlight_cache()
     keys = [key_of(index) for index in range(READS // 5)]  # each round starts with keys long evicted
-    found = best_ns(
-        {
-            "dict + expiry": expiring.put,
-            "LRU by hand": lru.put,
-            "firstlight": lambda key: cache.put(key, VALUE, 1),
-        },
-        keys,
-    )
-    assert cache.stats().evictions == ROUNDS * len(keys) - KEYS, "a benchmark of evictions must evict"
-    return found
+    calls: dict[str, Callable[[str], object]] = {
+        "dict + expiry": expiring.put,
+        "LRU by hand": lru.put,
+        "firstlight": lambda key: cache.put(key, VALUE, 1),
+    }
+    return {f"new: {name}": partial(_cost, call, keys) for name, call in calls.items()}
 
 
-def main() -> None:
-    """Print both tables."""
-    for title, found in (("hit", hits()), ("new entry, with eviction", new_entries())):
-        print(f"\n{title:<26}{'ns':>8}{'to dict + expiry':>20}")
-        for name, cost_ns in found.items():
-            print(f"  {name:<24}{cost_ns:>8.0f}{cost_ns / found['dict + expiry']:>20.2f}")
+def _cost(call: Callable[[str], object], keys: list[str]) -> Values:
+    started = process_time_ns()
+    for key in keys:
+        call(key)
+    return {NS: (process_time_ns() - started) / len(keys)}
 
 
-if __name__ == "__main__":
-    main()
+def _baseline(name: str) -> str:
+    return f"{name.partition(':')[0]}: dict + expiry"

@@ -1,110 +1,110 @@
 """What a durable append costs in SQLite: 64 callers who share commits, against one thread that has all rows at hand."""
 
 import asyncio
-import itertools
 import sqlite3
 import statistics
 import tempfile
-import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from time import perf_counter, process_time
 
-from actors.ports import StoreMeter, UpdateRecord
+from actors.ports import UpdateRecord
 from app.store.sqlite import SqliteDatabase, SqliteSessionStore
+from tests.bench.kit import Contender, Effort, Table, Values, rounds, rows
+from tests.bench.meters import NoMeter
 
 CALLERS = 64  # the connections of the webhook benchmark
 APPENDS = 12_800
 CHATS = 500
 BODY = bytes(400)  # a text message as a turn record
-ROUNDS = 3  # interleaved, the best of each counts: other work on the machine only ever adds time
+RATE, CPU, SHARED = "appends/s", "CPU us/append", "appends a commit"
 
 _TABLE = """
     CREATE TABLE updates (bot INTEGER, number INTEGER, chat INTEGER, body BLOB, PRIMARY KEY (bot, number))
 """
 
 
-class NoMeter(StoreMeter):
-    """Counts nothing."""
+def run(effort: Effort) -> Table:
+    """Measure both ways to be durable: FULL syncs each commit, NORMAL may lose the last ones with the machine."""
+    samples = rounds(dict(_contenders(effort.pick(APPENDS // 5, APPENDS))), effort.pick(3, 7), effort)
+    against = {name: f"{name.partition(',')[0]}, bare" for name in samples if not name.endswith(", bare")}
+    found = rows(samples, RATE, against)
+    shared = next(row for row in found if row.name == f"FULL, {CALLERS} callers")
+    return Table(
+        name="store",
+        title="Durable appends to SQLite: callers who share commits, and one thread with all rows at hand",
+        ratio_of=RATE,
+        rows=found,
+        reading=f"{CALLERS} callers, each waiting for its own append, get {shared.ratio or 0:.2f} of what a bare"
+        f" thread gets that has {CALLERS} rows at hand for each commit.",
+    )
 
-    def read(self, documents: int) -> None:
-        """Nothing."""
 
-    def write(self, documents: int) -> None:
-        """Nothing."""
+def _contenders(appends: int) -> Iterator[tuple[str, Contender]]:
+    for synchronous in ("FULL", "NORMAL"):
+        yield f"{synchronous}, bare", partial(_bare, synchronous, appends)
+        for callers in (1, CALLERS):
+            yield f"{synchronous}, {callers} callers", partial(_stored, synchronous, callers, appends)
 
 
-def bare_rate(path: Path, synchronous: str) -> float:
-    """Give appends a second of the least that can be: `executemany` of 64 rows a commit in one thread."""
+def _stored(synchronous: str, callers: int, appends: int) -> Values:
+    count, durable = appends if callers > 1 else appends // 20, synchronous == "FULL"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "bench.db")
+        return asyncio.run(store_rate(path, durable=durable, callers=callers, appends=count))
+
+
+def _bare(synchronous: str, appends: int) -> Values:
+    with tempfile.TemporaryDirectory() as folder:
+        return bare_rate(Path(folder, "bench.db"), synchronous, appends)
+
+
+def bare_rate(path: Path, synchronous: str, appends: int) -> Values:
+    """Give the rate and cost of the least that can be: `executemany` of 64 rows a commit in one thread."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA synchronous = {synchronous}")
     connection.execute(_TABLE)
-    started = time.perf_counter()
-    for first in range(0, APPENDS, CALLERS):
+    cpu, started = process_time(), perf_counter()
+    for first in range(0, appends, CALLERS):
         connection.execute("BEGIN IMMEDIATE")
         rows = [(7, number, number % CHATS, BODY) for number in range(first, first + CALLERS)]
         connection.executemany("INSERT INTO updates VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", rows)
         connection.execute("COMMIT")
-    rate = APPENDS / (time.perf_counter() - started)
+    elapsed, cpu_s = perf_counter() - started, process_time() - cpu
     connection.close()
-    return rate
+    return {RATE: appends / elapsed, CPU: cpu_s / appends * 1e6, SHARED: CALLERS}
 
 
-async def store_rate(path: Path, *, durable: bool, callers: int, appends: int) -> tuple[float, float, float]:
-    """Give appends a second, their median milliseconds, and how many shared a commit."""
+async def store_rate(path: Path, *, durable: bool, callers: int, appends: int) -> Values:
+    """Give the same of the store, whose callers each wait for their own append."""
     database = SqliteDatabase(path, durable=durable)
     store = SqliteSessionStore(database, NoMeter())
     await store.append(_update(-1))  # opens the file
     numbers = iter(range(appends))
     spent: list[float] = []
-    before, started = database.commits, time.perf_counter()
+    before, cpu, started = database.commits, process_time(), perf_counter()
     await asyncio.gather(*(_caller(store, numbers, spent) for _ in range(callers)))
-    elapsed, commits = time.perf_counter() - started, database.commits - before
+    elapsed, cpu_s = perf_counter() - started, process_time() - cpu
+    commits = database.commits - before
     await store.close()
-    return appends / elapsed, statistics.median(spent) * 1000, appends / commits
+    return {
+        RATE: appends / elapsed,
+        CPU: cpu_s / appends * 1e6,
+        "median ms": statistics.median(spent) * 1000,
+        SHARED: appends / commits,
+    }
 
 
 async def _caller(store: SqliteSessionStore, numbers: Iterator[int], spent: list[float]) -> None:
     for number in numbers:
-        started = time.perf_counter()
+        started = perf_counter()
         await store.append(_update(number))
-        spent.append(time.perf_counter() - started)
+        spent.append(perf_counter() - started)
 
 
 def _update(number: int) -> UpdateRecord:
     return UpdateRecord(
         bot=7, update=number, chat=number % CHATS, shard=0, state="accepted", open=True, body=BODY
     )
-
-
-def main() -> None:
-    """Print the table."""
-    print(
-        f"{'synchronous':12} {'callers':>7} {'appends/s':>10} {'median ms':>10} {'a commit':>9} {'of bare':>8}"
-    )
-    for synchronous in ("FULL", "NORMAL"):
-        bare, rows = _measure(synchronous)
-        print(f"{synchronous:12} {'bare':>7} {bare:>10,.0f} {'':>10} {CALLERS:>9} {1:>8.2f}")
-        for callers, (rate, median_ms, shared) in rows.items():
-            ratio = rate / bare
-            print(
-                f"{synchronous:12} {callers:>7} {rate:>10,.0f} {median_ms:>10.2f} {shared:>9.1f} {ratio:>8.2f}"
-            )
-
-
-def _measure(synchronous: str) -> tuple[float, dict[int, tuple[float, float, float]]]:
-    bare = 0.0
-    rows: dict[int, tuple[float, float, float]] = {}
-    for callers, _ in itertools.product((1, CALLERS), range(ROUNDS)):
-        with tempfile.TemporaryDirectory() as folder:
-            bare = max(bare, bare_rate(Path(folder, "bare.db"), synchronous))
-            appends = APPENDS if callers > 1 else APPENDS // 20
-            run = store_rate(
-                Path(folder, "store.db"), durable=synchronous == "FULL", callers=callers, appends=appends
-            )
-            rows[callers] = max(rows.get(callers, (0.0, 0.0, 0.0)), asyncio.run(run))
-    return bare, rows
-
-
-if __name__ == "__main__":
-    main()

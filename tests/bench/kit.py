@@ -1,6 +1,6 @@
 """What the benchmarks share: tables of named rows, and contenders measured in turns so that noise meets all alike."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import TypeVar
@@ -11,6 +11,7 @@ Values = Mapping[str, float]
 """What one run of a contender gave, by the name of the measure with its unit (`requests/s`, `CPU us/request`)."""
 
 Contender = Callable[[], Values]
+Awaited = Callable[[], Awaitable[Values]]
 Samples = Mapping[str, Sequence[Values]]
 """The runs of each contender, in the order of the rounds."""
 
@@ -70,6 +71,16 @@ def rounds(contenders: Mapping[str, Contender], times: int, effort: Effort) -> S
         for name, run in contenders.items():
             effort.step(f"{name}, round {number + 1} of {times}")
             samples[name].append(run())
+    return samples
+
+
+async def rounds_on_loop(contenders: Mapping[str, Awaited], times: int, effort: Effort) -> Samples:
+    """The same for contenders that share an event loop."""
+    samples: dict[str, list[Values]] = {name: [] for name in contenders}
+    for number in range(times):
+        for name, run in contenders.items():
+            effort.step(f"{name}, round {number + 1} of {times}")
+            samples[name].append(await run())
     return samples
 
 

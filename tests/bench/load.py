@@ -80,9 +80,7 @@ async def run(load: Load) -> Outcome:
     requests = _requests(load)
     loop, started = asyncio.get_running_loop(), perf_counter()
     opened = [
-        await loop.create_connection(
-            lambda: Connection(requests, statuses, spent_s), "127.0.0.1", load.port
-        )
+        await loop.create_connection(lambda: Connection(requests, statuses, spent_s), "127.0.0.1", load.port)
         for _ in range(load.connections)
     ]
     await asyncio.gather(*(connection.ended for _, connection in opened))

@@ -21,9 +21,11 @@ from aiohttp import web
 from actors.refs import ChatAgentRef
 from app.fleet import AGENT
 from app.observability import configure_logging
+from app.runtime import settle_memory
 from app.service import Service
 from app.settings import Secret, Settings, SqliteAddress
 from app.web.server import WebServer
+from tests.bench import bare
 
 BOT: Final = 4242
 TOKEN: Final = f"{BOT}:a-token-of-the-benchmarks-only"
@@ -87,14 +89,7 @@ class Nobody:
 
 @asynccontextmanager
 async def _bare(_: Wish) -> AsyncIterator[Running]:
-    async def answer(request: web.Request) -> web.Response:
-        await request.read()
-        return web.Response()
-
-    app = web.Application()
-    app.router.add_post("/webhook/telegram", answer)
-    app.router.add_get("/livez", answer)
-    async with _listening(app) as port:
+    async with _listening(bare.application()) as port:
         yield Running(port=port)
 
 
@@ -105,6 +100,7 @@ async def _serve(wish: Wish) -> AsyncIterator[Running]:
     if wish.kind == "parked":
         service.system.fleet.agent = ChatAgentRef(AGENT, Nobody())
     await service.start()
+    settle_memory()  # as `firstlight serve` does
     yield Running(port=int(service.url.rpartition(":")[2]))
     await service.stop()
 

@@ -1,97 +1,73 @@
 """Faults D1, D4, D5, A1, A2, B3, B6: services die at random moments, and nothing is lost, doubled or out of order."""
 
+import asyncio
 import os
 import random
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import aiohttp
 import pytest
 
-from app.telegram.simulator import TelegramSimulator
-from app.telegram.simulator_ports import ScaledClock
 from tests.e2e.conftest import Environ
-from tests.e2e.kill_kit import Place, Plan, Siege, Verdict, many_skills
+from tests.e2e.kill_kit import Plan, Verdict, besieged, many_skills
 
 SEED = os.environ.get("KILLS_SEED")
-QUICK = 4.0  # Telegram's delays, up to two minutes, pass at this multiple of their pace
-
-
-@pytest.fixture
-async def telegram() -> AsyncIterator[TelegramSimulator]:
-    """A simulated Telegram whose redeliveries do not take the minutes that they take."""
-    async with TelegramSimulator(clock=ScaledClock(QUICK)) as simulator:
-        yield simulator
+Siegemaster = Callable[[Plan], Awaitable[None]]
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(
-    110
-)  # a dead owner's lease lasts 15 s, the sweeper comes every 5 s, and services start cold
-@pytest.mark.parametrize("processes", [1, 2])
-async def test_a_few_kills_lose_and_double_nothing(
-    telegram: TelegramSimulator,
-    store: Environ,
-    tmp_path: Path,
-    injected: Counter[str],
-    capsys: pytest.CaptureFixture[str],
-    request: pytest.FixtureRequest,
-    processes: int,
-) -> None:
-    """Some sixty turns through four kills and a rolling restart, by one service or two owners of one shard."""
+@pytest.mark.timeout(110)  # leases last 15 s, the sweeper comes every 5 s
+async def test_a_few_kills_lose_and_double_nothing(store: Environ, siege_of: Siegemaster) -> None:
+    """Some turns through four kills and a rolling restart, by one service and by two owners of one shard."""
     turns = 60 if store["FIRSTLIGHT_STORE"].startswith("sqlite") else 40
-    plan = Plan(seed=int(SEED or 1), turns=turns, chats=10, rounds=5, processes=processes)
-    await _besiege(plan, telegram, store, tmp_path, injected, capsys, request)
+    plans = [Plan(seed=int(SEED or 1), turns=turns, chats=10, rounds=5, processes=each) for each in (1, 2)]
+    await asyncio.gather(*map(siege_of, plans))  # side by side, as most of their time is waiting for leases
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("processes", [1, 2])
-async def test_many_kills_lose_and_double_nothing(
-    telegram: TelegramSimulator,
+async def test_many_kills_lose_and_double_nothing(siege_of: Siegemaster, processes: int) -> None:
+    """Five hundred turns through some thirty kills and ten rolling restarts, with a new seed in each run."""
+    seed = int(SEED or random.SystemRandom().randrange(1_000_000))
+    pause_s = (0.2, 3.6)
+    await siege_of(
+        Plan(seed=seed, turns=520, chats=24, rounds=40, processes=processes, pause_s=pause_s, settle_s=120.0)
+    )
+
+
+@pytest.fixture
+def siege_of(
     store: Environ,
     tmp_path: Path,
     injected: Counter[str],
     capsys: pytest.CaptureFixture[str],
     request: pytest.FixtureRequest,
-    processes: int,
-) -> None:
-    """Five hundred turns through some forty kills and rolling restarts, with a new seed in each run."""
-    seed = int(SEED or random.SystemRandom().randrange(1_000_000))
-    plan = Plan(
-        seed=seed, turns=520, chats=24, rounds=40, processes=processes, pause_s=(0.5, 4.0), settle_s=120.0
-    )
-    await _besiege(plan, telegram, store, tmp_path, injected, capsys, request)
+) -> Siegemaster:
+    """Carries out a plan on a store of its own; a failure says how to run the same dice again."""
 
+    async def besiege(plan: Plan) -> None:
+        folder = tmp_path / f"{plan.processes}"
+        environ = dict(store) | {
+            "FIRSTLIGHT_STORE": f"{store['FIRSTLIGHT_STORE']}-{plan.processes}",
+            "FIRSTLIGHT_SKILLS_DIR": str(many_skills(folder / "skills")),
+        }
+        async with besieged(plan, environ, folder) as siege:
+            try:
+                verdict = await siege.run()
+                assert verdict.problems == []
+                assert len(siege.accepted) == verdict.turns == plan.turns
+            except BaseException as failure:
+                failure.add_note(_again(plan, request))
+                raise
+            finally:
+                injected.update(siege.injected)
+        with capsys.disabled():
+            sys.stdout.write(_told(plan, verdict, siege.injected))
 
-async def _besiege(
-    plan: Plan,
-    telegram: TelegramSimulator,
-    store: Environ,
-    folder: Path,
-    injected: Counter[str],
-    capsys: pytest.CaptureFixture[str],
-    request: pytest.FixtureRequest,
-) -> None:
-    environ = {**store, "FIRSTLIGHT_SKILLS_DIR": str(many_skills(folder / "skills"))}
-    async with aiohttp.ClientSession() as http:
-        places = [
-            Place(telegram, environ, folder / f"serve-{number}.log", http) for number in range(plan.processes)
-        ]
-        siege = Siege(plan, telegram, places, store)
-        try:
-            verdict = await siege.run()
-            assert verdict.problems == []
-            assert len(siege.accepted) == verdict.turns == plan.turns
-        except BaseException as failure:
-            failure.add_note(_again(plan, request))
-            raise
-        finally:
-            injected.update(siege.injected)
-    with capsys.disabled():
-        sys.stdout.write(_told(plan, verdict, siege.injected))
+    return besiege
 
 
 def _again(plan: Plan, request: pytest.FixtureRequest) -> str:

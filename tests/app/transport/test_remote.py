@@ -95,6 +95,7 @@ class PlacedClass:
 def fleet_of(
     shards: int, outcome: Outcome = b""
 ) -> tuple[RemoteFleet, PlacedClass, PlacedClass, PlacedClass]:
+    """A fleet, and the classes of skills, sessions and agent that it was made of."""
     skills, sessions, agent = PlacedClass(outcome), PlacedClass(outcome), PlacedClass(outcome)
     return RemoteFleet(skills, sessions, agent, shards), skills, sessions, agent
 
@@ -154,8 +155,8 @@ async def test_a_cancelled_caller_is_cancelled() -> None:
     """A cancellation is no failure of the other side."""
     placed = Placed(None)
     asking = asyncio.create_task(RemoteTransport(placed, "Actor").ask(b"request"))
-    while not placed.ask.running:
-        await asyncio.sleep(0)
+    await asyncio.sleep(0.01)
+    assert len(placed.ask.running) == 1
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking

@@ -1,0 +1,97 @@
+"""What the agents of a simulation answer with: a model that stumbles, marked chunks, and a few skills."""
+
+import asyncio
+import random
+from typing import Final
+
+from actors.ports import (
+    Completion,
+    Model,
+    ModelError,
+    Prompt,
+    Renderer,
+    ResourceUnavailable,
+    SkillFile,
+    SkillFiles,
+    SkillScan,
+)
+from app.chaos.container import Container
+from app.chaos.faults import Faults
+from app.telegram.simulator_ports import SeededChance
+from contracts.skills import SkillSummary
+from contracts.turns import Chunk, Entity
+
+HANG_S: Final = 120.0  # longer than a turn's model budget
+PARAGRAPHS: Final = (1, 1, 1, 1, 2, 2, 3, 4)
+MOST_CHUNKS: Final = 5
+
+SKILLS: Final = ("brainstorming", "debugging", "planning", "reviewing", "translating")
+
+
+class ChaosModel(Model):
+    """Answers in some paragraphs after a while, or does not."""
+
+    name = "chaos"
+
+    def __init__(self, container: Container, faults: Faults, dice: random.Random) -> None:
+        self._container, self._faults, self._dice = container, faults, dice
+
+    async def connect(self) -> None:
+        """There is nothing to open."""
+
+    async def answer(self, prompt: Prompt) -> Completion:
+        """Answer; raises ModelError."""
+        fault = self._faults.draw("model")
+        return await self._container.reach(self._think(prompt, fault), HANG_S)
+
+    async def close(self) -> None:
+        """There is nothing to give back."""
+
+    async def _think(self, prompt: Prompt, fault: str) -> Completion:
+        await asyncio.sleep(self._dice.uniform(0.2, 3.0))
+        match fault:
+            case "model_fails":
+                raise ModelError("overloaded", notice="The model is overloaded.", retry=True)
+            case "model_empty":
+                return Completion(text=" ")
+            case "model_slow":
+                await asyncio.sleep(self._dice.uniform(10.0, 40.0))
+            case "model_hangs":
+                await asyncio.sleep(HANG_S)
+        asked = prompt.messages[-1].text[:80]
+        paragraphs = (f"Paragraph {n} about: {asked}" for n in range(self._dice.choice(PARAGRAPHS)))
+        return Completion(text="\n\n".join(paragraphs))
+
+
+class MarkingRenderer(Renderer):
+    """A chunk a paragraph, each beginning with a mark that no other chunk has, by which the ledger knows it."""
+
+    def __init__(self, chance: SeededChance) -> None:
+        self._chance = chance
+
+    def render(self, markdown: str) -> tuple[Chunk, ...]:
+        """Give the chunks, the first with a formatted mark."""
+        mark = self._chance.token()[:12]
+        pieces = markdown.split("\n\n", MOST_CHUNKS - 1)
+        bold = (Entity(type="bold", offset=0, length=len(mark)),)
+        return tuple(
+            Chunk(text=f"{mark}.{index} {piece[:3000]}", entities=() if index else bold)
+            for index, piece in enumerate(pieces)
+        )
+
+
+class FewSkills(SkillFiles):
+    """Skills that are always there."""
+
+    async def scan(self) -> SkillScan:
+        """Give them all."""
+        return SkillScan(skills=tuple(map(_skill, SKILLS)))
+
+    async def read_resource(self, skill_path: str, resource: str) -> bytes:
+        """There are none; raises ResourceUnavailable."""
+        raise ResourceUnavailable(f"{skill_path}: no {resource}")
+
+
+def _skill(name: str) -> SkillFile:
+    summary = SkillSummary(name=name, description=f"Use it for {name}.", path=f"{name}/SKILL.md")
+    return SkillFile(summary=summary, folder=name, body=f"# {name}\n\nDo it well.", digest=name)

@@ -1,0 +1,203 @@
+"""A container's way to the store: takes time, and fails in all the ways in which a remote store does."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, TypeVar
+
+from actors.ports import (
+    Appended,
+    ChatState,
+    LeaseRecord,
+    SessionBatch,
+    SessionRecord,
+    SessionStore,
+    SkillRun,
+    SkillStatsStore,
+    StatsBatch,
+    StoreDown,
+    StoreError,
+    TurnWrite,
+    TurnWritten,
+    UpdateRecord,
+)
+from app.chaos.container import Container
+from app.chaos.faults import Faults
+from app.chaos.ledger import Ledger
+from app.chaos.memory_store import MemoryDatabase
+from contracts.turns import TurnState
+
+T = TypeVar("T")
+
+DEADLINE_S: Final = 4.0  # as the real adapters': a call ends within it
+WAY_S: Final = (0.002, 0.015)  # one way to the store
+
+
+class StoreLine:
+    """Carries calls to the database, one container's or another's."""
+
+    def __init__(self, database: MemoryDatabase, faults: Faults, ledger: Ledger, dice: random.Random) -> None:
+        self.database, self._faults, self._ledger, self._dice = database, faults, ledger, dice
+        self.down_until_s = 0.0
+
+    async def call(
+        self,
+        container: Container,
+        where: str,
+        work: Callable[[], Awaitable[T]],
+        *,
+        session: int | None = None,
+    ) -> T:
+        """Have `work` done by the store. `session` names the chat whose session it writes."""
+        fault = self._draw(session)
+        if fault or container.loop.time() < self.down_until_s:
+            self._ledger.trouble(where)
+        try:
+            return await container.reach(self._carry(container, fault, work, session), DEADLINE_S)
+        except TimeoutError:
+            raise StoreDown(f"no answer within {DEADLINE_S:g} s") from None
+        except StoreError:
+            self._ledger.trouble(where)
+            raise
+        finally:
+            if fault:
+                self._ledger.trouble(where)
+
+    def _draw(self, session: int | None) -> str:
+        fault = self._faults.draw("store")
+        if fault == "store_contention" and (session is None or session not in self.database.tables.sessions):
+            return self._faults.not_applicable(fault)
+        return fault
+
+    async def _carry(
+        self, container: Container, fault: str, work: Callable[[], Awaitable[T]], session: int | None
+    ) -> T:
+        """The call's way through the world, which no death of its container stops."""
+        await asyncio.sleep(self._dice.uniform(*WAY_S))
+        await self._before(container, fault, session)
+        if container.loop.time() < self.down_until_s:
+            raise StoreDown("the store is out of order")
+        done = await work()
+        if fault == "store_killed_after":
+            container.kill()
+        if fault == "store_reply_lost":
+            raise StoreDown("the connection was lost")
+        await asyncio.sleep(self._dice.uniform(*WAY_S))
+        return done
+
+    async def _before(self, container: Container, fault: str, session: int | None) -> None:
+        """What happens on the way there."""
+        match fault:
+            case "store_unavailable":
+                raise StoreDown("unavailable")
+            case "store_slow":
+                await asyncio.sleep(self._dice.uniform(0.5, DEADLINE_S - 0.1))
+            case "store_hang":
+                await asyncio.sleep(DEADLINE_S)
+                raise StoreDown("gone")
+            case "store_late":
+                await asyncio.sleep(DEADLINE_S + self._dice.uniform(0.0, 20.0))
+            case "store_contention" if session is not None:
+                self._write_between(session)
+            case "store_killed_before":
+                container.kill()
+        if not container.alive and self._dice.random() < 0.5:
+            raise StoreDown("its caller died before the request was written")
+
+    def _write_between(self, chat: int) -> None:
+        """Another writer, an admin call say, changes the session."""
+        held = self.database.tables.sessions[chat].record
+        self.database.write_session(held, f"contention {self.database.tables.newest}")
+
+
+class ShakySessions(SessionStore):
+    """The port SessionStore of one container."""
+
+    def __init__(self, line: StoreLine, container: Container, store: SessionStore) -> None:
+        self._line, self._container, self._store = line, container, store
+
+    async def append(self, record: UpdateRecord) -> Appended:
+        """Create the update."""
+        return await self._call(f"chat:{record.chat}", lambda: self._store.append(record))
+
+    async def read_chat(self, chat: int) -> ChatState:
+        """Read the chat."""
+        return await self._call(f"chat:{chat}", lambda: self._store.read_chat(chat))
+
+    async def read_chats(self, chats: Sequence[int]) -> Mapping[int, ChatState]:
+        """Read these chats."""
+        return await self._call("all", lambda: self._store.read_chats(chats))
+
+    async def read_sessions(self, chats: Sequence[int]) -> SessionBatch:
+        """Read the sessions of these chats."""
+        where = f"chat:{chats[0]}" if len(chats) == 1 else "all"
+        return await self._call(where, lambda: self._store.read_sessions(chats))
+
+    async def write_turn(self, write: TurnWrite) -> TurnWritten:
+        """Write a step of a turn."""
+        session = write.session.chat if write.session is not None else None
+        return await self._line.call(
+            self._container,
+            f"chat:{write.update.chat}",
+            lambda: self._store.write_turn(write),
+            session=session,
+        )
+
+    async def write_session(self, session: SessionRecord, operation: str) -> int:
+        """Write the session at its version."""
+        return await self._line.call(
+            self._container,
+            f"chat:{session.chat}",
+            lambda: self._store.write_session(session, operation),
+            session=session.chat,
+        )
+
+    async def write_lease(self, chat: int, lease: LeaseRecord | None) -> None:
+        """Write the lease."""
+        await self._call(f"chat:{chat}", lambda: self._store.write_lease(chat, lease))
+
+    async def recent_sessions(self, shard: int, limit: int) -> SessionBatch:
+        """Read the shard's sessions written last."""
+        return await self._call(f"shard:{shard}", lambda: self._store.recent_sessions(shard, limit))
+
+    async def open_updates(self, shard: int, limit: int) -> Sequence[UpdateRecord]:
+        """Read the shard's updates without an end."""
+        return await self._call(f"shard:{shard}", lambda: self._store.open_updates(shard, limit))
+
+    async def find_updates(self, states: Sequence[TurnState], limit: int) -> Sequence[UpdateRecord]:
+        """Read updates in these states."""
+        return await self._call("all", lambda: self._store.find_updates(states, limit))
+
+    async def erase_updates(self, chat: int) -> int:
+        """Empty the bodies of the chat's ended updates."""
+        return await self._call(f"chat:{chat}", lambda: self._store.erase_updates(chat))
+
+    async def purge(self, limit: int) -> int:
+        """Drop what is past its expiry."""
+        return await self._call("nowhere", lambda: self._store.purge(limit))
+
+    async def close(self) -> None:
+        """Give connections back."""
+        await self._store.close()
+
+    async def _call(self, where: str, work: Callable[[], Awaitable[T]]) -> T:
+        return await self._line.call(self._container, where, work)
+
+
+class ShakyStatistics(SkillStatsStore):
+    """The port SkillStatsStore of one container."""
+
+    def __init__(self, line: StoreLine, container: Container, store: SkillStatsStore) -> None:
+        self._line, self._container, self._store = line, container, store
+
+    async def read_stats(self, skills: Sequence[str]) -> StatsBatch:
+        """Read the statistics of these skills."""
+        return await self._line.call(self._container, "nowhere", lambda: self._store.read_stats(skills))
+
+    async def record_run(self, run: SkillRun) -> None:
+        """Count a run once."""
+        await self._line.call(self._container, "nowhere", lambda: self._store.record_run(run))
+
+    async def close(self) -> None:
+        """Give connections back."""
+        await self._store.close()

@@ -1,0 +1,136 @@
+"""`chaos`: simulates the whole system with faults from a seed, and says whether every promise was kept."""
+
+import sys
+from contextlib import nullcontext
+from typing import TextIO
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from app.chaos.faults import KINDS
+from app.chaos.simulation import Account, Plan, Simulation, replay, simulate
+from app.observability import configure_logging
+
+LEVELS = click.Choice(["debug", "info", "warning", "error", "critical"])
+
+
+class Kinds(click.ParamType):
+    """Names of faults, separated by commas."""
+
+    name = "kind,..."
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Give the names; an unknown one is wrong usage."""
+        names = value if isinstance(value, tuple) else tuple(filter(None, str(value).split(",")))
+        for name in names:
+            if name not in KINDS:
+                self.fail(f"{name!r} is no kind of fault; there are {', '.join(KINDS)}", param, ctx)
+        return names
+
+
+@click.command()
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=1, show_default=True, help="What chance begins with."
+)
+@click.option(
+    "--minutes", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="Simulated ones."
+)
+@click.option("--only", type=Kinds(), default=(), help="Inject these kinds of fault only.")
+@click.option("--without", type=Kinds(), default=(), help="Do not inject these.")
+@click.option("--trace", type=click.File("w"), help="Write every event there, as lines of JSON.")
+@click.option(
+    "--log-level", type=LEVELS, default="critical", show_default=True, help="Of the actors' own log."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def chaos(
+    seed: int,
+    minutes: float,
+    only: tuple[str, ...],
+    without: tuple[str, ...],
+    trace: TextIO | None,
+    log_level: str,
+    as_json: bool,
+) -> None:
+    """Simulate people, faults and deaths on virtual time; the same seed gives the same run.
+
+    Exits with 1 when an update was lost, doubled or out of order, or another promise was broken.
+    """
+    configure_logging(log_level)
+    plan = Plan(seed=seed, minutes=minutes, only=only, without=without)
+    account = _simulated(plan, trace)
+    if as_json:
+        click.echo(msgspec.json.encode(account))
+    else:
+        _tell(account, plan)
+    sys.exit(0 if account.holds else 1)
+
+
+def _simulated(plan: Plan, trace: TextIO | None) -> Account:
+    console = Console(stderr=True)
+    columns = (BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) if console.is_terminal else nullcontext() as bar:
+        if bar is None:
+            return simulate(plan, trace_file=trace)
+        task = bar.add_task("starting", total=plan.minutes * 60)
+
+        def progress(now_s: float, simulation: Simulation) -> None:
+            faults, updates = simulation.faults.injected.total(), simulation.people.updates.counts.updates
+            bar.update(
+                task,
+                completed=now_s,
+                description=f"minute {now_s / 60:.0f}: {updates} updates, {faults} faults",
+            )
+
+        return simulate(plan, progress=progress, trace_file=trace)
+
+
+def _tell(account: Account, plan: Plan) -> None:
+    console = Console(highlight=False)
+    console.print(_summary(account))
+    console.print(_faults(account))
+    for violation in account.violations:
+        console.print(
+            f"BROKEN at {violation.at_s:.3f} s: {violation.promise}: {violation.detail}",
+            markup=False,
+            soft_wrap=True,
+        )
+    if account.holds:
+        console.print(f"every promise was kept; trace {account.trace}")
+    else:
+        console.print(f"replay it: {replay(plan)}", soft_wrap=True)
+
+
+def _summary(account: Account) -> Table:
+    table = Table(title=f"seed {account.seed}, {account.simulated_s / 60:.1f} simulated minutes")
+    table.add_column("what")
+    table.add_column("count", justify="right")
+    rows = {
+        "updates": account.updates,
+        "duplicates delivered": account.duplicates,
+        **{f"turns {state}": count for state, count in account.ends.items()},
+        "messages shown": account.shown,
+        **{f"unknown: {why}": count for why, count in account.unknown.items()},
+        "fullest mailbox": account.fullest_mailbox,
+        "longest standstill without a cause, s": account.longest_stall_s,
+        "lost": account.lost,
+        "doubled": account.doubled,
+        "out of order": account.out_of_order,
+    }
+    for what, count in rows.items():
+        table.add_row(what, str(count))
+    return table
+
+
+def _faults(account: Account) -> Table:
+    table = Table(title=f"{sum(account.faults.values())} faults injected")
+    table.add_column("kind")
+    table.add_column("count", justify="right")
+    table.add_column("meaning")
+    for kind, count in account.faults.items():
+        table.add_row(kind, str(count), KINDS[kind].meaning)
+    return table

@@ -1,0 +1,63 @@
+"""Gives dead-lettered updates another turn: each as a new update of ours, so that its record stays what it was."""
+
+import msgspec
+
+from actors import turns
+from actors.meter import Meter
+from actors.ports import SessionStore, UpdateRecord
+from app.doctor import LOOKED_AT
+from app.store.database import Database
+from contracts.base import Value
+from contracts.codec import UNREADABLE
+
+
+class Reopened(Value, frozen=True, kw_only=True):
+    """Update ids. `reopened` wait for their turn now; `left` have why they can't be given one, by id as text."""
+
+    reopened: tuple[int, ...] = ()
+    left: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+async def replay_dead(database: Database) -> Reopened:
+    """Append the dead letters of which nothing was sent, at the end of their chats' mailboxes; raises StoreError.
+
+    A running service's sweeper takes them up. The new update has the negative id of the old one, which no
+    update of Telegram's has, so that a second replay finds it there and changes nothing.
+    """
+    store = database.sessions(Meter())
+    try:
+        dead = await store.find_updates(("dead_lettered",), LOOKED_AT)
+        outcomes = [(record.update, await _replay(store, record)) for record in dead]
+    finally:
+        await store.close()
+    return Reopened(
+        reopened=tuple(update for update, why in outcomes if not why),
+        left={str(update): why for update, why in outcomes if why},
+    )
+
+
+async def _replay(store: SessionStore, record: UpdateRecord) -> str:
+    """Replay one; gives why not, or an empty string."""
+    if record.update < 0:
+        return "is a replay itself"
+    try:
+        turn = turns.unpack(record)
+    except UNREADABLE:
+        return "is erased or unreadable"
+    if any(chunk.state in ("sent", "unknown") for chunk in turn.chunks):
+        return "was answered in part"
+    appended = await store.append(_anew(record, turn))
+    return "" if appended.created else "was replayed before"
+
+
+def _anew(record: UpdateRecord, turn: turns.TurnRecord) -> UpdateRecord:
+    return msgspec.structs.replace(
+        record,
+        update=-record.update,
+        state="accepted",
+        open=True,
+        reason="",
+        body=turns.pack(turns.TurnRecord(incoming=turn.incoming)),
+        version=0,
+        accepted_at=0.0,
+    )

@@ -1,0 +1,13 @@
+"""A meter for what is measured by the clock."""
+
+from actors.ports import StoreMeter
+
+
+class NoMeter(StoreMeter):
+    """Counts nothing."""
+
+    def read(self, documents: int) -> None:
+        """Nothing."""
+
+    def write(self, documents: int) -> None:
+        """Nothing."""

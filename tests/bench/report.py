@@ -1,0 +1,86 @@
+"""How tables are shown: in the terminal, and as docs/benchmarks.md with a plot each."""
+
+import os
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+import rich.table
+from rich.console import Console
+
+from tests.bench.kit import Row, Table
+from tests.bench.plots import plot
+
+PAGE: Final = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+PACKAGES: Final = ("aiohttp", "uvloop", "msgspec", "structlog", "grpcio")
+
+OPENING: Final = """# Benchmarks
+
+Made by `make bench`; do not edit. Each table comes from one run, its rows measured in turns. A value is the median
+of the rounds. A ratio compares a row with its baseline in the same round, and is the median of that; baselines have
+none. Ratios travel between machines, the values do not.
+"""
+
+
+def show(table: Table, console: Console) -> None:
+    """Print the table and its reading."""
+    shown = rich.table.Table(
+        title=table.title, title_justify="left", caption=table.reading, caption_justify="left"
+    )
+    shown.add_column("")
+    for measure in (*table.measures, f"ratio of {table.ratio_of}"):
+        shown.add_column(measure, justify="right")
+    for row in table.rows:
+        shown.add_row(row.name, *_cells(row, table))
+    console.print(shown)
+    console.print()
+
+
+def write(tables: Sequence[Table]) -> str:
+    """Write the page and its plots; gives the page's name below the project."""
+    pictures = PAGE.with_suffix("")
+    pictures.mkdir(parents=True, exist_ok=True)
+    for table in tables:
+        plot(table, pictures / f"{table.name}.png")
+    PAGE.write_text("\n".join((OPENING, _machine(), *map(_section, tables))))
+    return "/".join(PAGE.parts[-2:])
+
+
+# ---------------------------------------------------------------- helpers
+
+
+def _machine() -> str:
+    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    kind = f"{os.cpu_count()} cores ({platform.machine()}), {platform.system()}"
+    return f"Machine: {kind}, {platform.python_implementation()} {platform.python_version()}, {packages}.\n"
+
+
+def _section(table: Table) -> str:
+    measures = (*table.measures, f"ratio of {table.ratio_of}")
+    lines = [
+        f"## {table.title}",
+        "",
+        table.reading,
+        "",
+        f"| | {' | '.join(measures)} |",
+        f"|---|{'---:|' * len(measures)}",
+        *(f"| {row.name} | {' | '.join(_cells(row, table))} |" for row in table.rows),
+        "",
+        f"![{table.title}](benchmarks/{table.name}.png)",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _cells(row: Row, table: Table) -> list[str]:
+    values = [_number(row.values[measure]) if measure in row.values else "" for measure in table.measures]
+    return [*values, _number(row.ratio) if row.ratio is not None else ""]
+
+
+def _number(value: float) -> str:
+    """Three digits that matter, and no more; zero is exact."""
+    if value == 0 or abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3g}" if abs(value) < 1 else f"{value:.2f}"
