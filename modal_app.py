@@ -66,7 +66,7 @@ class SkillRegistryActor(PlacedSkillRegistry):
     """Owns the skills."""
 
     async def refresh(self) -> None:
-        await skills.reload.aio()
+        await skills.reload.aio()  # type: ignore[no-untyped-call]  # as the client ships it
 
 
 @app.cls(
