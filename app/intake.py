@@ -104,7 +104,9 @@ class UpdateIntake:
             return self._quarantined(intake.update_id, incoming.kind, "too_long", body)
         if intake.verdict != "queue":
             return self._unanswered(intake.update_id, incoming, intake.verdict, intake.reason)
-        if not allowed(incoming, self._allowed_users):
+        if not incoming.migrate_to and not allowed(
+            incoming, self._allowed_users
+        ):  # a notice is nobody's wish
             return self._unanswered(intake.update_id, incoming, "refused", "not_allowed")
         return AcceptUpdate(bot=self._bot, update=intake.update_id, incoming=incoming)
 

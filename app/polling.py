@@ -18,7 +18,7 @@ RETRY_S: Final = 2.0  # Telegram or the store is away; asked again, it gives the
 
 
 class Polling:
-    """Fetches updates and takes them in, in order."""
+    """Fetches updates and takes them in, in order, until Telegram refuses the token (`refused`)."""
 
     def __init__(self, settings: Settings) -> None:
         self._system = LocalSystem(settings)
@@ -35,6 +35,7 @@ class Polling:
             callbacks=self._gateway.client,
         )
         self._fetching: asyncio.Task[None] | None = None
+        self.refused = asyncio.Event()
 
     async def start(self) -> None:
         """Start the actors, then fetch."""
@@ -60,6 +61,7 @@ class Polling:
                     offset = update.update_id + 1
             except TokenRefused as error:
                 log.error("telegram_token_refused", error=str(error))
+                self.refused.set()
                 return
             except TelegramError as error:
                 log.warning("poll_failed", error=str(error))

@@ -15,7 +15,7 @@ from actors.skill_registry import SkillRegistryActor
 from app.fleet import Fleet
 from app.lazily import load
 from app.runtime import SystemChance, SystemClock, Tasks
-from app.settings import Settings
+from app.settings import Settings, SettingsError
 from app.skills.loader import FolderSkillFiles, bundled_skills
 from app.store.database import Database, choose
 
@@ -134,10 +134,17 @@ def placed_chat_agent(settings: Settings, fleet: Fleet) -> Placed:
 
 
 def skill_files(settings: Settings) -> FolderSkillFiles:
-    """The skills folder; the bundled skills where none is named, and where a volume is still empty."""
+    """The skills folder; the bundled skills where none is named, and where a volume is still empty.
+
+    Raises SettingsError for a folder that is not there.
+    """
     root = settings.skills_dir
     if root is None or (settings.inside_modal and not any(root.glob("*"))):
-        root = bundled_skills()
+        return FolderSkillFiles(bundled_skills())
+    if not root.is_dir():
+        raise SettingsError(
+            "FIRSTLIGHT_SKILLS_DIR", f"is no folder ({root})", "set the folder of the skill files"
+        )
     return FolderSkillFiles(root)
 
 

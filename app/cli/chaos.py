@@ -11,26 +11,19 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from app.chaos.faults import KINDS
-from app.chaos.simulation import Account, Plan, Simulation, replay, simulate
+from app.chaos.simulation import Account, Plan, Simulation, command_of, simulate
 from app.observability import configure_logging
 
 LEVELS = click.Choice(["debug", "info", "warning", "error", "critical"])
 
 
-class Kinds(click.ParamType):
-    """Names of faults, separated by commas."""
-
-    name = "kind,..."
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, ...]:
-        """Give the names; an unknown one is wrong usage."""
-        names = value if isinstance(value, tuple) else tuple(filter(None, str(value).split(",")))
-        for name in names:
-            if name not in KINDS:
-                self.fail(f"{name!r} is no kind of fault; there are {', '.join(KINDS)}", param, ctx)
-        return names
+def _kinds(_context: click.Context, _option: click.Parameter, names: str) -> tuple[str, ...]:
+    """Read names of faults, separated by commas; an unknown one is wrong usage."""
+    chosen = tuple(name.strip() for name in names.split(",") if name.strip())
+    for name in chosen:
+        if name not in KINDS:
+            raise click.BadParameter(f"{name!r} is no kind of fault; there are {', '.join(KINDS)}")
+    return chosen
 
 
 @click.command()
@@ -40,8 +33,11 @@ class Kinds(click.ParamType):
 @click.option(
     "--minutes", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="Simulated ones."
 )
-@click.option("--only", type=Kinds(), default=(), help="Inject these kinds of fault only.")
-@click.option("--without", type=Kinds(), default=(), help="Do not inject these.")
+@click.option(
+    "--intensity", type=click.FloatRange(min=0.0), default=1.0, help="Multiplies how often faults come."
+)
+@click.option("--only", default="", callback=_kinds, metavar="KIND,...", help="Inject these faults only.")
+@click.option("--without", default="", callback=_kinds, metavar="KIND,...", help="Do not inject these.")
 @click.option("--trace", type=click.File("w"), help="Write every event there, as lines of JSON.")
 @click.option(
     "--log-level", type=LEVELS, default="critical", show_default=True, help="Of the actors' own log."
@@ -50,6 +46,7 @@ class Kinds(click.ParamType):
 def chaos(
     seed: int,
     minutes: float,
+    intensity: float,
     only: tuple[str, ...],
     without: tuple[str, ...],
     trace: TextIO | None,
@@ -61,7 +58,7 @@ def chaos(
     Exits with 1 when an update was lost, doubled or out of order, or another promise was broken.
     """
     configure_logging(log_level)
-    plan = Plan(seed=seed, minutes=minutes, only=only, without=without)
+    plan = Plan(seed=seed, minutes=minutes, intensity=intensity, only=only, without=without)
     account = _simulated(plan, trace)
     if as_json:
         click.echo(msgspec.json.encode(account))
@@ -102,7 +99,7 @@ def _tell(account: Account, plan: Plan) -> None:
     if account.holds:
         console.print(f"every promise was kept; trace {account.trace}")
     else:
-        console.print(f"replay it: {replay(plan)}", soft_wrap=True)
+        console.print(f"replay it: {command_of(plan)}", soft_wrap=True)
 
 
 def _summary(account: Account) -> Table:
@@ -115,6 +112,7 @@ def _summary(account: Account) -> Table:
         **{f"turns {state}": count for state, count in account.ends.items()},
         "messages shown": account.shown,
         **{f"unknown: {why}": count for why, count in account.unknown.items()},
+        "turns that began from a stale session": account.stale,
         "fullest mailbox": account.fullest_mailbox,
         "longest standstill without a cause, s": account.longest_stall_s,
         "lost": account.lost,

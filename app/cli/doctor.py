@@ -103,9 +103,10 @@ def _cut(ids: tuple[int, ...]) -> str:
 
 
 def _webhook(state: WebhookState) -> str:
+    waiting = f"{state.pending} updates wait at Telegram"
     if state.problem:
-        return f"webhook: {state.problem} ({state.pending} updates wait at Telegram)"
-    return f"webhook: {state.url or 'not set, so updates are polled for'}, {state.pending} updates wait"
+        return f"webhook: {state.problem}" + (f"; {waiting}" if state.url else "")
+    return f"webhook: {state.url or 'not set, so that updates are polled for'}; {waiting}"
 
 
 def _list(findings: Findings, console: Console) -> None:

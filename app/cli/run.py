@@ -5,7 +5,7 @@ import sys
 import click
 import msgspec
 
-from app.cli.running import fail, run, settings, stop_signal
+from app.cli.running import fail, first_of, run, settings, stop_signal
 from app.demo.play import play
 from app.dev import Dev
 from app.observability import configure_logging
@@ -76,9 +76,11 @@ async def _poll(chosen: Settings) -> None:
         await polling.start()
         settle_memory()
         click.echo("Firstlight fetches updates. Ctrl-C ends it.", err=True)
-        await stopped.wait()
+        await first_of(stopped, polling.refused)
     finally:
         await polling.stop()
+    if polling.refused.is_set():
+        fail("Telegram refuses TELEGRAM_BOT_TOKEN: get a valid one from @BotFather")
 
 
 def _at(chosen: Settings, port: int | None) -> Settings:

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import click
 import msgspec
@@ -24,6 +25,10 @@ def webhook() -> None:
 @click.option("--drop-pending", is_flag=True, help="Forget what Telegram still holds for the bot.")
 def set_webhook(url: str, drop_pending: bool) -> None:
     """Deliver to URL, the service's public address (the route is added to it)."""
+    if not urlsplit(url).hostname:
+        raise click.BadParameter(
+            "give the service's public address, such as https://bot.example.org", param_hint="URL"
+        )
     if not url.startswith("https://"):
         click.echo("firstlight: Telegram delivers to https:// addresses only", err=True)
     target = url.rstrip("/")

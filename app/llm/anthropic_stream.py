@@ -98,7 +98,7 @@ class StreamedAnswer:
         )
 
     def _whole_text(self, stop: str) -> str:
-        text = "".join(self._text).strip()
+        text = _whole_characters("".join(self._text)).strip()
         match stop:
             case "refusal":
                 return REFUSAL  # what came before a refusal is not to be shown
@@ -134,3 +134,8 @@ def _input_tokens(message: Message) -> int:
     usage = message.usage
     cached = (usage.cache_creation_input_tokens or 0) + (usage.cache_read_input_tokens or 0)
     return (usage.input_tokens or 0) + cached
+
+
+def _whole_characters(text: str) -> str:
+    """Join surrogates that came in two deltas; half of a pair, which no message can carry, becomes a sign of loss."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

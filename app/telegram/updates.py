@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 _BOM: Final = b"\xef\xbb\xbf"
+ANONYMOUS_ADMIN: Final = 1087968824  # Bot API `Message.from`: GroupAnonymousBot stands in for a group's admins
 _CALLBACK_BYTES: Final = 64  # Bot API `InlineKeyboardButton.callback_data`
 
 
@@ -151,7 +152,7 @@ def _why_ignored(envelope: Envelope, message: Message, identity: BotIdentity | N
         return "channel"
     if message.sender is None:
         return "no_sender"
-    if message.sender.is_bot:
+    if message.sender.is_bot and message.sender.id != ANONYMOUS_ADMIN:
         return "from_bot"
     if not message.words:
         return "media" if MEDIA & fields_of(envelope.message).keys() else "no_text"

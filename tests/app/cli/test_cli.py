@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -180,3 +181,26 @@ async def test_a_refused_token_is_one_line_without_it(telegram: TelegramSimulato
     ended = await _beside("webhook", "info", TELEGRAM_BOT_TOKEN="42:canary", TELEGRAM_API_URL=telegram.url)
     assert 1 == ended.exit_code
     assert "canary" not in ended.output
+
+
+async def test_poll_ends_when_the_token_is_refused(telegram: TelegramSimulator, tmp_path: Path) -> None:
+    """B4: a revoked token is an alarm and an end, not a process that fetches nothing for ever."""
+    environ = {
+        "TELEGRAM_BOT_TOKEN": "42:revoked",
+        "TELEGRAM_API_URL": telegram.url,
+        "FIRSTLIGHT_STORE": f"sqlite:///{tmp_path / 'poll.db'}",
+    }
+    command = str(Path(sys.executable).with_name("firstlight"))
+    process = await asyncio.create_subprocess_exec(
+        command, "poll", env=environ, stderr=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(REPLY_S):
+        _, said = await process.communicate()
+    assert 1 == process.returncode
+    assert said.decode().splitlines()[-1].startswith("firstlight: Telegram refuses TELEGRAM_BOT_TOKEN")
+
+
+@pytest.mark.parametrize("url", ["https://", "bot.example.org", ""])
+def test_webhook_set_wants_an_address(url: str) -> None:
+    """A URL without a host is wrong usage, and Telegram is not asked."""
+    assert 2 == _run("webhook", "set", url).exit_code

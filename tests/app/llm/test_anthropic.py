@@ -102,6 +102,17 @@ async def test_answer_cut_at_its_length_says_so(serve: Serve, reason: str) -> No
     assert (f"Once upon\n\n{CUT_NOTE}", "length") == (completion.text, completion.stop)
 
 
+@pytest.mark.parametrize(
+    ("parts", "text"), [(("a\ud83d", "\ude00b"), "a\U0001f600b"), (("a\ud83d", " b"), "a\ufffd b")]
+)
+async def test_a_character_cut_by_a_delta_is_whole_again(
+    serve: Serve, parts: tuple[str, str], text: str
+) -> None:
+    """Two halves in two deltas make one character; a half alone, which no message could carry, is replaced."""
+    _, model = await serve(streams(START, *text_events(*parts), *end()))
+    assert text == (await model.answer(HELLO)).text
+
+
 async def test_huge_answer_is_bounded(serve: Serve) -> None:
     """More text than the bound is not kept, and the stream is left."""
     parts = ["x" * 100] * 50

@@ -94,6 +94,13 @@ def test_button_data_has_1_to_64_bytes(data: str | None, expected: tuple[str, st
     assert (intake.incoming.callback, intake.incoming.chat, intake.incoming.message) == ("c1", 7, 11)
 
 
+def test_a_groups_anonymous_admin_is_a_person() -> None:
+    """Telegram puts GroupAnonymousBot in front of an admin who hides; a command of theirs is answered."""
+    stand_in = {"id": 1087968824, "is_bot": True, "first_name": "Group"}
+    intake = take(message=message("group", text="/status", from_=stand_in))
+    assert (intake.verdict, intake.incoming.user) == ("queue", 1087968824)
+
+
 def test_a_group_that_becomes_a_supergroup_is_followed() -> None:
     """The service message of the move is queued, whoever said it."""
     bot = {"id": 1087968824, "is_bot": True, "first_name": "Group"}
