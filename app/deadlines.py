@@ -38,13 +38,13 @@ class Wait:
         task = asyncio.current_task()
         assert task is not None, "a deadline cancels a task"
         self._task, self._cancelling = task, task.cancelling()
-        self._batch.waits.add(self)
+        self._batch.waits[self] = None
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        self._batch.waits.discard(self)
+        self._batch.waits.pop(self, None)
         if not self._late:
             return
         ours = self._task.uncancel() <= self._cancelling  # else somebody else cancelled the task as well
@@ -63,7 +63,8 @@ class _Batch:
     __slots__ = ("closes_at", "loop", "waits")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, after_s: float) -> None:
-        self.loop, self.waits = loop, set[Wait]()
+        self.loop = loop
+        self.waits: dict[Wait, None] = {}  # in the order in which they began, and so will they end
         self.closes_at = loop.time() + after_s / PARTS
         loop.call_at(self.closes_at + after_s, self._expire)
 

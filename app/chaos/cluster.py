@@ -176,6 +176,11 @@ class Cluster:
             await self._retire_gateway(gateway)
         await asyncio.gather(*map(self.retire, old))
 
+    async def make_peace(self) -> None:
+        """Let every shard have one owner again."""
+        spare = [place for pool in self.shards for place in pool.places[1:]]
+        await asyncio.gather(*map(self.retire, spare))
+
     async def retire(self, place: Place) -> None:
         """Route nothing more to a container, let it finish within its grace, and end it."""
         self._pool_of(place).leave(place)

@@ -76,15 +76,22 @@ INTENSITIES: Final = (0.0, 0.3, 1.0, 1.0, 3.0)
 class Faults:
     """Draws faults while `active`; `injected` counts them by kind."""
 
-    def __init__(self, dice: random.Random, *, only: Iterable[str] = (), without: Iterable[str] = ()) -> None:
-        """`only` and `without` narrow the kinds down; what is left keeps its rate."""
+    def __init__(
+        self,
+        dice: random.Random,
+        *,
+        only: Iterable[str] = (),
+        without: Iterable[str] = (),
+        intensity: float = 1.0,
+    ) -> None:
+        """`only` and `without` narrow the kinds down; `intensity` multiplies all rates."""
         chosen, unwanted = frozenset(only) or frozenset(KINDS), frozenset(without)
         self.injected: Counter[str] = Counter()
         self.active = True
         self._dice = dice
         drawn = {name: kind.rate * dice.choice(INTENSITIES) for name, kind in KINDS.items()}
         self.rates = {
-            name: max(rate, KINDS[name].rate * bool(only)) if name in chosen - unwanted else 0.0
+            name: intensity * max(rate, KINDS[name].rate * bool(only)) if name in chosen - unwanted else 0.0
             for name, rate in drawn.items()
         }
         self._sorts: dict[str, list[tuple[str, float]]] = {}

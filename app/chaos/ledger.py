@@ -17,7 +17,7 @@ ASKED_S: Final = 10.0  # the longest that a commit's caller waits, and so how fa
 STALL_S: Final = 30.0  # DESIGN I2: a dead owner's turn goes on within this
 SESSION_STALE_S: Final = 3600.0 * 1.1  # DESIGN 5: the session's TTL and its jitter
 ABSENT_STALE_S: Final = 300.0 * 1.1  # the same for an absence
-MOST_VIOLATIONS: Final = 100  # a broken promise tends to repeat itself
+MOST_VIOLATIONS: Final = 20  # of each promise: a broken one tends to repeat itself
 MAILBOX_MOST: Final = 100 + 4  # DESIGN 7, and what two owners of a shard may accept at the same moment
 _CLEARING: Final = ("/clear", "/forget")
 
@@ -74,7 +74,7 @@ class Ledger:
         self.lives: dict[str, Life] = {}
         self.pieces: dict[str, Piece] = {}
         self.longest_stall_s = 0.0
-        self.fullest_mailbox = 0
+        self.fullest_mailbox = self.stale = 0
         self._conversations: dict[int, Session] = {}
         self._versions: dict[tuple[int, int], Version] = {}
         self._newest: dict[int, int] = {}
@@ -87,7 +87,7 @@ class Ledger:
         """Take a broken promise down."""
         self.broken[promise] += 1
         self._trace.note("broken", promise, detail)
-        if len(self.violations) < MOST_VIOLATIONS:
+        if self.broken[promise] <= MOST_VIOLATIONS:
             self.violations.append(Violation(promise, round(self._now(), 3), detail))
 
     # ------------------------------------------------------------ ingress
@@ -100,6 +100,8 @@ class Ledger:
 
     def appended(self, record: UpdateRecord, waiting: int) -> None:
         """An update was created."""
+        if record.key in self.lives:
+            self.broke("I1 one end", f"{record.key} was created twice")
         self.lives[record.key] = Life(record.chat, record.state, record.reason, ended=not record.open)
         self.step(record.chat)
         self.fullest_mailbox = max(self.fullest_mailbox, waiting)
@@ -124,11 +126,15 @@ class Ledger:
             self._follow_history(write.session, turns.unpack(before).incoming.text)
 
     def wrote_session(self, session: SessionRecord, version: int) -> None:
-        """A session was written, with a turn or alone."""
+        """A session was written over what its `version` says, with a turn or alone."""
         chat, now = session.chat, self._now()
-        newest = self._newest.get(chat)
-        if newest is not None:
+        newest = self._newest.get(chat, 0)
+        if newest:
             self._versions[chat, newest].until_s = now
+        if session.version != newest:
+            self.broke(
+                "I4 overwritten", f"chat {chat}: version {newest} by one who had read {session.version}"
+            )
         value = session_codec.unpack(session.body) if session.body else None
         self._newest[chat] = version
         self._versions[chat, version] = Version(_digest(value))
@@ -222,6 +228,11 @@ class Ledger:
             self.broke("I4 durable", f"chat {chat}: version {version} was written with another content")
         elif now - known.until_s > SESSION_STALE_S:
             self.broke("I4 stale", f"chat {chat}: version {version} is {now - known.until_s:.0f} s too old")
+
+    def began(self, session: Session, version: int) -> None:
+        """A turn began from this session."""
+        self.stale += version < self._newest.get(session.chat, 0)
+        self.read(session, version)
 
     def _absent(self, session: Session, now: float) -> None:
         since = self._absent_until.get(session.chat, now)

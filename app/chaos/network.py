@@ -136,7 +136,7 @@ class Pool:
             case SessionLoaded(session=session, version=version):
                 self._ledger.read(session, version)
             case TurnClaimed(session=session, version=version):
-                self._ledger.read(session, version)
+                self._ledger.began(session, version)
 
 
 class _Glance(msgspec.Struct):

@@ -32,17 +32,25 @@ CONNECTIONS: Final = 40
 
 
 class Plan(Value, frozen=True, kw_only=True):
-    """What to simulate; `minutes` are simulated ones. `only` and `without` narrow the kinds of fault."""
+    """What to simulate; `minutes` are simulated ones.
+
+    `only` and `without` narrow the kinds of fault, `intensity` multiplies how often they come.
+    """
 
     seed: int
     minutes: float
     only: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    intensity: float = 1.0
     size: Size = Size()
 
 
 class Account(Value, frozen=True, kw_only=True):
-    """What came of a run. `violations` holds the first of them; all but the hash are counts, or virtual seconds."""
+    """What came of a run: counts, virtual seconds, the trace's hash, and the first of the violations.
+
+    `ends` counts updates by their state; `unknown` chunks by how far their senders had got; `stale` turns
+    that began from a session which another owner had changed meanwhile (allowed, within its bound).
+    """
 
     seed: int
     minutes: float
@@ -54,6 +62,7 @@ class Account(Value, frozen=True, kw_only=True):
     ends: dict[str, int]
     shown: int
     unknown: dict[str, int]
+    stale: int
     lost: int
     doubled: int
     out_of_order: int
@@ -81,7 +90,9 @@ class Simulation:
         loop.created = settle
         self.trace = Trace(loop.time, trace_file)
         self.ledger = Ledger(loop.time, self.trace)
-        self.faults = Faults(self._dice("faults"), only=plan.only, without=plan.without)
+        self.faults = Faults(
+            self._dice("faults"), only=plan.only, without=plan.without, intensity=plan.intensity
+        )
         self.people = People(
             {"id": BOT.id, "is_bot": True, "first_name": "Firstlight", "username": BOT.username},
             lambda _: self._deliver,
@@ -136,6 +147,7 @@ class Simulation:
         self.people.faults.clear()
         self.world.line.down_until_s = 0.0
         self.trace.note("peace")
+        await self.cluster.make_peace()
         ends_at = self.loop.time() + DRAIN_S
         while self.loop.time() < ends_at and self._busy():  # noqa: ASYNC110 - virtual seconds cost nothing
             await asyncio.sleep(1.0)
@@ -190,6 +202,7 @@ class Simulation:
             ends=dict(sorted(ends.items())),
             shown=sum(piece.visible for piece in self.ledger.pieces.values()),
             unknown=dict(sorted(self.ledger.unknowns().items())),
+            stale=self.ledger.stale,
             lost=broken["I1 lost"],
             doubled=broken["I2 one answer"],
             out_of_order=sum(count for promise, count in broken.items() if promise.startswith("I3")),
@@ -236,12 +249,17 @@ def simulate(
     return run_virtually(lambda loop: make(plan, loop, trace_file).run(progress))
 
 
-def replay(plan: Plan) -> str:
+def command_of(plan: Plan) -> str:
     """The command that runs this plan again."""
-    narrowed = "".join(
-        f" --{name} {','.join(getattr(plan, name))}" for name in ("only", "without") if getattr(plan, name)
-    )
-    return f"firstlight chaos --seed {plan.seed} --minutes {plan.minutes:g}{narrowed}"
+    parts = ["firstlight chaos", f"--seed {plan.seed}", f"--minutes {plan.minutes:g}"]
+    if plan.intensity != 1.0:
+        parts.append(f"--intensity {plan.intensity:g}")
+    parts += [f"--{name} {','.join(kinds)}" for name, kinds in _narrowing(plan) if kinds]
+    return " ".join(parts)
+
+
+def _narrowing(plan: Plan) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    return ("only", plan.only), ("without", plan.without)
 
 
 class _Heaven:

@@ -1,45 +1,25 @@
-"""The world as the actors' ports see it, in memory: a store with exact semantics, Telegram, a model, and kill -9."""
+"""The world as the actors' ports see it, in memory: time, chance, Telegram, a model, and kill -9."""
 
 import asyncio
 import random
 from collections import Counter, defaultdict, deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Literal, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Literal
 
 import msgspec
 
-from actors.meter import Meter
 from actors.ports import (
-    Appended,
     Background,
     Chance,
-    ChatState,
     Clock,
     Completion,
-    LeaseRecord,
     Model,
     Prompt,
     Renderer,
-    SessionBatch,
-    SessionRecord,
-    SessionStore,
-    StoreDown,
     Telegram,
     TelegramError,
-    TurnWrite,
-    TurnWritten,
-    UpdateRecord,
-    VersionConflict,
 )
-from contracts.skills import SetAside
-from contracts.turns import Button, Chunk, Entity, TurnState
-
-T = TypeVar("T")
-
-STORE_DEADLINE_S = 9.0  # what an adapter allows a call that hangs
-
-Mishap = Literal["before", "after", "hang", "hang applied"]
-"""A store call that fails: nothing done, done and the reply lost, and both of them only after the deadline."""
+from contracts.turns import Button, Chunk, Entity
 
 
 class Life:
@@ -102,18 +82,21 @@ class SeededChance(Chance):
 
 
 class KitBackground(Background):
-    """Tasks of one container; failures are kept for the test to look at."""
+    """Tasks of one container, begun while the gate is open; failures are kept for the test to look at."""
 
     def __init__(self, life: Life | None = None) -> None:
         self._life = life or Life()
         self.tasks: set[asyncio.Task[object]] = set()
         self.failures: list[BaseException] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
 
     def spawn(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
         if self._life.over:
             return
 
         async def run() -> object:
+            await self.gate.wait()
             return await work()
 
         task: asyncio.Task[object] = asyncio.create_task(run(), name=name)
@@ -134,241 +117,6 @@ class KitBackground(Background):
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
         return len(late)
-
-
-# ---------------------------------------------------------------- store
-
-
-class MemoryDatabase:
-    """What is stored: one counter gives every version, and time is the loop's."""
-
-    def __init__(self) -> None:
-        self.updates: dict[str, UpdateRecord] = {}
-        self.sessions: dict[int, SessionRecord] = {}
-        self.leases: dict[int, tuple[LeaseRecord, float]] = {}
-        self.operations: dict[str, str] = {}
-        self.poison: dict[int, SetAside] = {}
-        self.ends: Counter[str] = Counter()
-        self.written: dict[int, list[SessionRecord]] = defaultdict(list)
-        self._version = 0
-
-    def next_version(self) -> int:
-        self._version += 1
-        return self._version
-
-    def now(self) -> float:
-        return asyncio.get_running_loop().time()
-
-    def open_of(self, chat: int) -> list[UpdateRecord]:
-        return [record for record in self.updates.values() if record.open and record.chat == chat]
-
-    def states(self) -> dict[str, TurnState]:
-        """The state of each update."""
-        return {key: record.state for key, record in self.updates.items()}
-
-    def put_update(self, record: UpdateRecord, operation: str, version: int) -> None:
-        self.updates[record.key] = msgspec.structs.replace(record, version=version)
-        self.operations[record.key] = operation
-        if not record.open:
-            self.ends[record.key] += 1
-        lease = self.leases.get(record.chat)
-        if not record.open and lease is not None and lease[0].update_key == record.key:
-            del self.leases[record.chat]
-
-    def put_session(self, record: SessionRecord, operation: str, version: int) -> None:
-        self.sessions[record.chat] = msgspec.structs.replace(record, version=version, updated_at=self.now())
-        self.operations[f"session {record.chat}"] = operation
-        self.written[record.chat].append(self.sessions[record.chat])
-
-    def session_version(self, chat: int) -> int:
-        return self.sessions[chat].version if chat in self.sessions else 0
-
-
-class MemorySessionStore(SessionStore):
-    """One container's connection to the database. `plan` scripts mishaps by method, `chaos` draws them."""
-
-    def __init__(
-        self,
-        database: MemoryDatabase,
-        meter: Meter | None = None,
-        life: Life | None = None,
-        *,
-        chaos: Callable[[str], Mishap | None] = lambda _: None,
-    ) -> None:
-        self.database, self.meter = database, meter or Meter()
-        self._life, self.chaos = life or Life(), chaos
-        self.plan: dict[str, deque[Mishap | None]] = defaultdict(deque)
-        self.down = False
-        self.latency_s = 0.0
-        self.calls: Counter[str] = Counter()
-        self.injected: Counter[str] = Counter()
-        self.closed = False
-
-    def fail(self, method: str, *mishaps: Mishap | None) -> None:
-        """Have the next calls of a method fail; None is one that succeeds."""
-        self.plan[method].extend(mishaps)
-
-    # ------------------------------------------------------------ the port
-
-    async def append(self, record: UpdateRecord) -> Appended:
-        def apply() -> Appended:
-            if record.key in self.database.updates:
-                return Appended(created=False)
-            version = self.database.next_version()
-            stored = msgspec.structs.replace(record, accepted_at=self.database.now())
-            self.database.put_update(stored, "append", version)
-            waiting = len(self.database.open_of(record.chat)) if record.open else 0
-            return Appended(created=True, version=version, waiting=waiting)
-
-        return await self._write("append", apply)
-
-    async def read_chat(self, chat: int) -> ChatState:
-        return await self._read("read_chat", lambda: self._chat(chat))
-
-    async def read_chats(self, chats: Sequence[int]) -> Mapping[int, ChatState]:
-        return await self._read("read_chats", lambda: {chat: self._chat(chat) for chat in chats})
-
-    async def read_sessions(self, chats: Sequence[int]) -> SessionBatch:
-        def apply() -> SessionBatch:
-            found = [self.database.sessions[chat] for chat in chats if chat in self.database.sessions]
-            poison = [self.database.poison[chat] for chat in chats if chat in self.database.poison]
-            return SessionBatch(sessions=tuple(found), set_aside=tuple(poison))
-
-        return await self._read("read_sessions", apply)
-
-    async def write_turn(self, write: TurnWrite) -> TurnWritten:
-        return await self._write("write_turn", lambda: self._turn(write))
-
-    async def write_session(self, session: SessionRecord, operation: str) -> int:
-        def apply() -> int:
-            current = self.database.session_version(session.chat)
-            if self.database.operations.get(f"session {session.chat}") == operation:
-                return current
-            if current != session.version:
-                raise VersionConflict("session")
-            version = self.database.next_version()
-            self.database.put_session(session, operation, version)
-            return version
-
-        return await self._write("write_session", apply)
-
-    async def write_lease(self, chat: int, lease: LeaseRecord | None) -> None:
-        def apply() -> None:
-            if lease is None:
-                self.database.leases.pop(chat, None)
-            else:
-                self.database.leases[chat] = lease, self.database.now()
-
-        await self._write("write_lease", apply)
-
-    async def recent_sessions(self, shard: int, limit: int) -> SessionBatch:
-        def apply() -> SessionBatch:
-            living = [one for one in self.database.sessions.values() if one.shard == shard and one.body]
-            recent = sorted(living, key=lambda one: -one.version)[:limit]
-            return SessionBatch(sessions=tuple(recent), set_aside=tuple(self.database.poison.values()))
-
-        return await self._read("recent_sessions", apply)
-
-    async def open_updates(self, shard: int, limit: int) -> Sequence[UpdateRecord]:
-        def apply() -> Sequence[UpdateRecord]:
-            found = [one for one in self.database.updates.values() if one.open and one.shard == shard]
-            return tuple(found[:limit])
-
-        return await self._read("open_updates", apply)
-
-    async def find_updates(self, states: Sequence[TurnState], limit: int) -> Sequence[UpdateRecord]:
-        def apply() -> Sequence[UpdateRecord]:
-            return tuple(one for one in self.database.updates.values() if one.state in states)[:limit]
-
-        return await self._read("find_updates", apply)
-
-    async def erase_updates(self, chat: int) -> int:
-        def apply() -> int:
-            ended = [one for one in self.database.updates.values() if one.chat == chat and not one.open]
-            for one in ended:
-                self.database.updates[one.key] = msgspec.structs.replace(one, body=b"")
-            return len(ended)
-
-        return await self._write("erase_updates", apply)
-
-    async def purge(self, limit: int) -> int:
-        return await self._write("purge", lambda: 0)
-
-    async def close(self) -> None:
-        self.closed = True
-
-    # ------------------------------------------------------------ how it answers
-
-    async def _read(self, method: str, apply: Callable[[], T]) -> T:
-        self.meter.read(1)
-        return await self._call(method, apply)
-
-    async def _write(self, method: str, apply: Callable[[], T]) -> T:
-        self.meter.write(1)
-        return await self._call(method, apply)
-
-    async def _call(self, method: str, apply: Callable[[], T]) -> T:
-        """Apply in one go, between two steps of the container's life."""
-        self.calls[method] += 1
-        await self._life.step()
-        mishap = self._mishap(method)
-        if mishap is not None:
-            self.injected[f"store {mishap}"] += 1
-        if mishap in ("before", "hang"):
-            await self._fail(mishap)
-        if self.latency_s:
-            await asyncio.sleep(self.latency_s)
-        answer = apply()
-        await self._life.step()
-        if mishap is not None:
-            await self._fail(mishap)
-        return answer
-
-    def _mishap(self, method: str) -> Mishap | None:
-        if self.down:
-            return "before"
-        return self.plan[method].popleft() if self.plan[method] else self.chaos(method)
-
-    async def _fail(self, mishap: Mishap) -> None:
-        if mishap in ("hang", "hang applied"):
-            await asyncio.sleep(STORE_DEADLINE_S)
-            await self._life.step()
-        raise StoreDown(mishap)
-
-    def _chat(self, chat: int) -> ChatState:
-        lease = self.database.leases.get(chat)
-        aside = (self.database.poison[chat],) if chat in self.database.poison else ()
-        return ChatState(
-            session=self.database.sessions.get(chat),
-            open_updates=tuple(self.database.open_of(chat)),
-            lease=lease and msgspec.structs.replace(lease[0], age_s=self.database.now() - lease[1]),
-            set_aside=aside,
-        )
-
-    def _turn(self, write: TurnWrite) -> TurnWritten:
-        record, session = write.update, write.session
-        stored = self.database.updates.get(record.key)
-        if stored is None:
-            raise VersionConflict("update")
-        if self.database.operations[record.key] == write.operation:
-            return self._written(write, stored.version)
-        if stored.version != record.version:
-            raise VersionConflict("update")
-        if session is not None and self.database.session_version(session.chat) != session.version:
-            raise VersionConflict("session")
-        version = self.database.next_version()
-        self.database.put_update(record, write.operation, version)
-        if session is not None:
-            self.database.put_session(session, write.operation, version)
-        return self._written(write, version)
-
-    def _written(self, write: TurnWrite, version: int) -> TurnWritten:
-        session = self.database.session_version(write.session.chat) if write.session is not None else 0
-        waiting = len(self.database.open_of(write.update.chat))
-        return TurnWritten(update_version=version, session_version=session, waiting=waiting)
-
-
-# ---------------------------------------------------------------- Telegram, the model, rendering
 
 
 class Shown(msgspec.Struct, frozen=True):

@@ -1,6 +1,6 @@
 """Conversations stay within their bounds and valid, whatever is appended."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.conversation import MAX_BYTES, MAX_MESSAGES, Messages, bounded, extend, repaired
@@ -53,6 +53,7 @@ def size(messages: Messages) -> int:
     return sum(len(text.encode()) for text in texts)
 
 
+@settings(deadline=None)  # a busy machine is no defect
 @given(st.lists(exchanges(), max_size=12))
 def test_a_conversation_grows_turn_by_turn(turns: list[Messages]) -> None:
     """After each turn: valid, within the bound, and a suffix of all that was said."""
@@ -65,6 +66,7 @@ def test_a_conversation_grows_turn_by_turn(turns: list[Messages]) -> None:
         assert kept == said[len(said) - len(kept) :]
 
 
+@settings(deadline=None)  # a busy machine is no defect
 @given(st.lists(exchanges(), max_size=8), st.integers(1, 10), st.integers(1, 400))
 def test_both_bounds_hold(turns: list[Messages], limit: int, max_bytes: int) -> None:
     """Whatever the bounds, what is left is within them, valid, and a suffix."""
@@ -75,6 +77,7 @@ def test_both_bounds_hold(turns: list[Messages], limit: int, max_bytes: int) -> 
     assert kept == messages[len(messages) - len(kept) :]
 
 
+@settings(deadline=None)  # a busy machine is no defect
 @given(st.lists(exchanges(), min_size=1, max_size=4))
 def test_nothing_is_cut_that_fits(turns: list[Messages]) -> None:
     """Below the bounds the whole conversation is kept."""
@@ -82,6 +85,7 @@ def test_nothing_is_cut_that_fits(turns: list[Messages]) -> None:
     assert bounded(messages, limit=len(messages)) == messages
 
 
+@settings(deadline=None)  # a busy machine is no defect
 @given(st.lists(MESSAGES, max_size=10).map(tuple))
 def test_anything_can_be_repaired(messages: Messages) -> None:
     """H2: whatever a crash left, what is asked of the model is valid, and what is valid stays as it is."""
@@ -90,6 +94,7 @@ def test_anything_can_be_repaired(messages: Messages) -> None:
     assert repaired(mended) == mended
 
 
+@settings(deadline=None)  # a busy machine is no defect
 @given(st.lists(exchanges(), max_size=4), st.integers(0, 20))
 def test_a_conversation_cut_between_call_and_result_is_repaired(turns: list[Messages], cut: int) -> None:
     """The open call is left out, all complete ones before it stay."""

@@ -17,7 +17,8 @@ from actors.ports import MaybeSent, ModelError, NotSent, Prompt, TelegramError, 
 from contracts.faults import Fault
 from contracts.sessions import LoadSession, SessionLoaded, UpdateAccepted, UpdateDuplicate
 from contracts.turns import Session
-from tests.actors.fakes import Life, Mishap
+from tests.actors.fakes import Life
+from tests.actors.memory_store import Mishap
 from tests.actors.turn_kit import BOT, World
 from tests.actors.virtual_time import run_virtual
 

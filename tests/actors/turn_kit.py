@@ -31,13 +31,11 @@ from tests.actors.fakes import (
     FakeTelegram,
     KitBackground,
     Life,
-    MemoryDatabase,
-    MemorySessionStore,
-    Mishap,
     Screen,
     SeededChance,
     VirtualClock,
 )
+from tests.actors.memory_store import MemoryDatabase, MemorySessionStore, Mishap
 
 BOT = 7
 CHAT = 500

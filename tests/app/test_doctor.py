@@ -244,10 +244,11 @@ def test_a_store_that_can_not_be_read_is_one_line(tmp_path: Path) -> None:
     assert 1 == len([line for line in ended.stderr.splitlines() if "can't be read" in line])
 
 
-async def test_a_store_that_is_not_there_is_said(tmp_path: Path) -> None:
+def test_a_store_that_is_not_there_is_said(tmp_path: Path) -> None:
     """A mistyped path is no proof of health."""
     environ = {"FIRSTLIGHT_STORE": f"sqlite:///{tmp_path / 'nowhere.db'}", "TELEGRAM_BOT_TOKEN": ""}
     ended = CliRunner().invoke(cli, ["doctor", "--json"], env=environ)
+    assert 0 == ended.exit_code
     assert "there is no store at" in ended.stderr
 
 

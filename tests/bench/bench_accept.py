@@ -29,15 +29,15 @@ def run(effort: Effort) -> Table:
     }
     samples = rounds(contenders, effort.pick(2, 5), effort)
     against = {PARKED: BARE, TURNS: BARE, PARKED_SLOW: BARE_SLOW}
-    share = 1 / ratio_between(samples, PARKED, BARE, CPU)
+    cost = ratio_between(samples, PARKED, BARE, CPU)
     return Table(
         name="accept",
         title="Accepting a Telegram update: 64 connections, SQLite with synchronous=FULL",
         ratio_of=RATE,
         rows=rows(samples, RATE, against),
-        reading=f"An update that is durable before it is answered costs {1 / share:.2f} times the CPU of an empty"
-        f" answer, so one core accepts {share:.2f} of what a bare handler answers. The row with turns"
-        " includes the whole work of answering: the skill, two more commits and the Bot API call.",
+        reading=f"An update that is durable before it is answered costs {cost:.2f} times the CPU of an empty"
+        f" answer: with a core of its own the service accepts {1 / cost:.2f} of what a bare handler answers."
+        " The row with turns includes all the work of answering: the skill, the commits, the Bot API calls.",
     )
 
 

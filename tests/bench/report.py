@@ -38,26 +38,18 @@ def show(table: Table, console: Console) -> None:
     console.print()
 
 
-def write(tables: Sequence[Table]) -> str:
-    """Write the page and its plots; gives the page's name below the project."""
-    pictures = PAGE.with_suffix("")
+def write(tables: Sequence[Table], page: Path = PAGE) -> str:
+    """Write the page and its plots in a folder beside it; gives the page's name below the project."""
+    pictures = page.with_suffix("")
     pictures.mkdir(parents=True, exist_ok=True)
     for table in tables:
         plot(table, pictures / f"{table.name}.png")
-    PAGE.write_text("\n".join((OPENING, _machine(), *map(_section, tables))))
-    return "/".join(PAGE.parts[-2:])
+    page.write_text("\n".join((OPENING, _machine(), *map(section, tables))))
+    return "/".join(page.parts[-2:])
 
 
-# ---------------------------------------------------------------- helpers
-
-
-def _machine() -> str:
-    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    kind = f"{os.cpu_count()} cores ({platform.machine()}), {platform.system()}"
-    return f"Machine: {kind}, {platform.python_implementation()} {platform.python_version()}, {packages}.\n"
-
-
-def _section(table: Table) -> str:
+def section(table: Table) -> str:
+    """The table as Markdown, with its reading and its plot."""
     measures = (*table.measures, f"ratio of {table.ratio_of}")
     lines = [
         f"## {table.title}",
@@ -74,13 +66,22 @@ def _section(table: Table) -> str:
     return "\n".join(lines)
 
 
-def _cells(row: Row, table: Table) -> list[str]:
-    values = [_number(row.values[measure]) if measure in row.values else "" for measure in table.measures]
-    return [*values, _number(row.ratio) if row.ratio is not None else ""]
-
-
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """Three digits that matter, and no more; zero is exact."""
     if value == 0 or abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3g}" if abs(value) < 1 else f"{value:.2f}"
+
+
+# ---------------------------------------------------------------- helpers
+
+
+def _machine() -> str:
+    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    kind = f"{os.cpu_count()} cores ({platform.machine()}), {platform.system()}"
+    return f"Machine: {kind}, {platform.python_implementation()} {platform.python_version()}, {packages}.\n"
+
+
+def _cells(row: Row, table: Table) -> list[str]:
+    values = [number(row.values[measure]) if measure in row.values else "" for measure in table.measures]
+    return [*values, number(row.ratio) if row.ratio is not None else ""]

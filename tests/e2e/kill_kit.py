@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -15,6 +15,7 @@ import msgspec
 from actors import session_codec, turns
 from actors.meter import Meter
 from actors.ports import SessionStore, UpdateRecord
+from app.doctor import examine
 from app.settings import load
 from app.store.database import Database, choose
 from app.telegram.simulator import TelegramSimulator
@@ -38,6 +39,7 @@ CUT: Final = "its owner stopped while sending"
 LOSE_THE_ANSWER: Final[frozenset[CallFaultKind]] = frozenset(
     {"reset_before", "reset_after", "hang", "hang_after", "malformed"}
 )
+HANGING: Final = CallFault(kind="hang_after", method="sendMessage")
 CALLS: Final = (
     CallFault(kind="reset_after", method="sendMessage"),
     CallFault(kind="malformed", method="sendMessage"),
@@ -70,7 +72,7 @@ class Plan:
     processes: int = 1
     roll_every: int = 4
     pause_s: tuple[float, float] = (0.3, 1.3)
-    settle_s: float = 45.0
+    settle_s: float = 75.0
 
 
 @dataclass
@@ -93,6 +95,18 @@ class Place:
         """Wait until it has warmed."""
         assert self.process is not None
         await Served(self.port, self.process, self.http).ready()
+
+    async def listening(self) -> None:
+        """Wait until it takes connections, which is before it is warm."""
+        async with asyncio.timeout(READY_S):
+            while True:
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+                except ConnectionRefusedError:
+                    await asyncio.sleep(0.002)  # it starts
+                else:
+                    writer.close()
+                    return
 
     async def kill(self) -> None:
         """kill -9, and see that it is dead."""
@@ -154,7 +168,6 @@ class Siege:
         self._dice = random.Random(plan.seed)
         self._database: Database = choose(load(store))
         self._said: Counter[int] = Counter()
-        self._sessions: dict[int, Session] = {}
 
     async def run(self) -> Verdict:
         """Start, besiege, wait until all has an end, and judge."""
@@ -166,9 +179,7 @@ class Siege:
                 await self._round(number, store)
             await self._settle(store)
             self.injected.update(self.telegram.faults.injected)
-            sessions = await store.read_sessions(range(1, self.plan.chats + 1))
-            self._sessions = {each.chat: session_codec.unpack(each.body) for each in sessions.sessions}
-            return self._judge(await store.find_updates(_STATES, ALL))
+            return await self._verdict(store)
         finally:
             await self.telegram.updates.disconnect()
             await asyncio.gather(*(place.kill() for place in self.places if place.process))
@@ -200,7 +211,8 @@ class Siege:
         await asyncio.sleep(self._dice.uniform(*self.plan.pause_s))
 
     def _spoil(self) -> None:
-        self.telegram.faults.add(self._dice.choice(CALLS), self._dice.choice(DELIVERIES))
+        """Whoever is killed while a message is visible whose answer hangs must not send it again."""
+        self.telegram.faults.add(HANGING, self._dice.choice(CALLS), self._dice.choice(DELIVERIES))
 
     def _burst(self, until: int) -> None:
         """People write until they have written that many messages in all."""
@@ -232,27 +244,34 @@ class Siege:
     async def _settle(self, store: SessionStore) -> None:
         async with asyncio.timeout(self.plan.settle_s + READY_S):
             await asyncio.gather(*(place.ready() for place in self.places))
-        async with asyncio.timeout(self.plan.settle_s):
-            await self.telegram.updates.idle()
-            await _until_all_ended(store)
+        with suppress(TimeoutError):  # what has no end by then is lost: the verdict names it
+            async with asyncio.timeout(self.plan.settle_s):
+                await self.telegram.updates.idle()
+                await _until_all_ended(store)
 
     # ------------------------------------------------------------ judge
 
-    def _judge(self, records: Sequence[UpdateRecord]) -> Verdict:
+    async def _verdict(self, store: SessionStore) -> Verdict:
+        records = await store.find_updates(_STATES, ALL)
+        held = await store.read_sessions(range(1, self.plan.chats + 1))
+        sessions = {each.chat: session_codec.unpack(each.body) for each in held.sessions}
         verdict = Verdict(turns=len(records), ends=Counter(record.state for record in records))
-        ended = {record.update for record in records if not record.open}
-        verdict.problems += [f"update {each} was lost" for each in sorted(self.accepted - ended)]
-        verdict.problems += self._undelivered(records)
+        verdict.problems += self._lost(records)
+        verdict.problems += self._unexplained(records)
         for chat in range(1, self.plan.chats + 1):
             own = sorted((each for each in records if each.chat == chat), key=lambda record: record.update)
             verdict.problems += _against_transcript(chat, own, self.telegram)
-            verdict.problems += _against_history(chat, len(own), self._sessions.get(chat))
+            verdict.problems += _against_history(chat, len(own), sessions.get(chat))
             verdict.stale += sum(_is_stale(number, each) for number, each in enumerate(own, 1))
-        verdict.problems += self._unexplained(records)
+        found = await examine(self._database)
+        verdict.problems += [f"the doctor finds {each}" for each in (*found.lost, *found.stuck)]
         return verdict
 
-    def _undelivered(self, records: Sequence[UpdateRecord]) -> Iterable[str]:
-        """Every message reached the store, and nothing else did."""
+    def _lost(self, records: Sequence[UpdateRecord]) -> Iterable[str]:
+        """What was answered 200 has its end, and every message of the people has come to that."""
+        ended = {record.update for record in records if not record.open}
+        for update in sorted(self.accepted - ended):
+            yield f"update {update} was lost"
         if self._said.total() != len(records):
             yield f"people wrote {self._said.total()} messages, the store has {len(records)} updates"
 
@@ -284,7 +303,7 @@ def _against_transcript(
     """Walk what is visible along the outboxes: each chunk at most once, in order, none missing that was sent."""
     planned = [(record.update, chunk) for record in records for chunk in turns.unpack(record).chunks]
     for message in telegram.replies(chat):
-        place = next((at for at, (_, chunk) in enumerate(planned) if _shows(message, chunk)), -1)
+        place = _place_of(message, [chunk for _, chunk in planned])
         if place < 0:
             yield f"chat {chat}: message {message.message_id} is doubled or out of order: {message.text[:60]!r}"
             continue
@@ -293,11 +312,13 @@ def _against_transcript(
     yield from _unseen(chat, planned)
 
 
-def _shows(seen: SeenMessage, chunk: Chunk) -> bool:
-    """Whether a visible message is this chunk; of one that ended as unknown only the text is known."""
-    if chunk.state == "unknown":
-        return chunk.text.strip() == seen.text
-    return chunk.message == seen.message_id
+def _place_of(seen: SeenMessage, planned: Sequence[Chunk]) -> int:
+    """Which chunk a visible message is, -1 for none: by its id, or, of one that ended as unknown, by its text."""
+    by_id = (at for at, chunk in enumerate(planned) if chunk.message == seen.message_id)
+    unsure = (
+        at for at, chunk in enumerate(planned) if chunk.state == "unknown" and chunk.text.strip() == seen.text
+    )
+    return next(by_id, next(unsure, -1))
 
 
 def _unseen(chat: int, passed: Iterable[tuple[int, Chunk]]) -> Iterable[str]:

@@ -14,7 +14,7 @@ from contracts.sessions import (
     UpdateDuplicate,
 )
 from contracts.turns import Incoming, Verdict
-from tests.actors.fakes import STORE_DEADLINE_S, Mishap
+from tests.actors.memory_store import STORE_DEADLINE_S, Mishap
 from tests.actors.turn_kit import BOT, CHAT, World
 
 HANGS: list[Mishap] = ["hang"] * 10
@@ -153,3 +153,16 @@ async def test_chats_do_not_wait_for_one_another(world: World) -> None:
     assert await world.accept(2, chat=CHAT + 1) == UpdateAccepted(waiting=1)
     assert not stuck.done()
     await stuck
+
+
+async def test_a_duplicate_that_is_not_known_here_is_looked_for(world: World) -> None:
+    """Another container accepted it at the end of a mailbox that seems whole here: the next claim reads."""
+    await world.accept(1)
+    other = world.now
+    await world.boot()
+    await world.accept(2)
+    world.shard_place.actor = other.shard
+    assert await world.accept(2) == UpdateDuplicate()
+    other.store.calls.clear()
+    await world.ask(ClaimTurn(chat=CHAT, owner="one"))
+    assert other.store.calls["read_chat"] == 1

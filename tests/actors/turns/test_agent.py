@@ -9,7 +9,7 @@ from actors.ports import ModelError, TokenRefused
 from contracts.chat import TakeTurn, TurnsTaken
 from contracts.faults import Busy, Internal
 from contracts.sessions import PatchSession, SessionPatch
-from tests.actors.fakes import Mishap
+from tests.actors.memory_store import Mishap
 from tests.actors.turn_kit import BOT, CHAT, World
 
 OUTAGE: list[Mishap] = ["before"] * 40

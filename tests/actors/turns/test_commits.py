@@ -25,7 +25,7 @@ from contracts.sessions import (
     TurnCommitted,
 )
 from contracts.turns import ChatMessage, Chunk, Session
-from tests.actors.fakes import Mishap
+from tests.actors.memory_store import Mishap
 from tests.actors.turn_kit import BOT, CHAT, World
 
 SAID = (ChatMessage(role="user", text="hi"), ChatMessage(role="assistant", text="ho"))
@@ -135,17 +135,19 @@ async def test_a_failed_write_is_never_visible(world: World, mishap: Mishap) -> 
     assert served.version == world.database.session_version(CHAT)
 
 
+@pytest.mark.parametrize("mishap", ["before", "after"])
 @pytest.mark.parametrize(
     "request_", [PatchSession(chat=CHAT, patch=SessionPatch(mode="brief")), ForgetChat(chat=CHAT)]
 )
-async def test_a_failed_session_write_is_never_visible(
-    world: World, request_: PatchSession | ForgetChat
+async def test_after_a_failed_session_write_the_store_is_asked(
+    world: World, request_: PatchSession | ForgetChat, mishap: Mishap
 ) -> None:
-    """I4, for the writes beside turns."""
+    """I4, for the writes beside turns: what is served is what the store has, whether it was written or not."""
     await world.ask(PatchSession(chat=CHAT, patch=SessionPatch(mode="detailed")))
-    world.now.store.fail("write_session", "before")
+    world.now.store.fail("write_session", mishap)
     assert isinstance(await world.ask(request_), StoreUnavailable)
-    assert (await loaded(world)).session.mode == "detailed"
+    written = "brief" if isinstance(request_, PatchSession) else "normal"
+    assert (await loaded(world)).session.mode == ("detailed" if mishap == "before" else written)
 
 
 async def test_a_failed_read_is_not_an_absent_session(world: World) -> None:
@@ -153,12 +155,8 @@ async def test_a_failed_read_is_not_an_absent_session(world: World) -> None:
     await world.say(1)
     await world.idle()
     await world.boot()
-    world.now.shard.warmer.last = None
-    await world.accept(2)
-    world.database.written.clear()
     world.now.shard.unlearn(CHAT)
     world.now.store.fail("read_sessions", "before")
-    world.now.store.fail("read_chat", "before", "before")
     assert isinstance(await world.ask(LoadSession(chat=CHAT)), StoreUnavailable)
     assert (await loaded(world)).session.turns == 1
 

@@ -5,7 +5,8 @@ from typing import get_args
 
 import pytest
 
-from tests.actors.fakes import Life, Mishap
+from tests.actors.fakes import Life
+from tests.actors.memory_store import Mishap
 from tests.actors.turn_kit import CHAT, World
 from tests.actors.virtual_time import run_virtual
 

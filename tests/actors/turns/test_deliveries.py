@@ -6,7 +6,7 @@ import pytest
 
 from actors.ports import CallRefused, ChatGone, MaybeSent, NotSent, TelegramError, TextRefused, TokenRefused
 from contracts.sessions import PatchSession, SessionPatch
-from tests.actors.fakes import Mishap
+from tests.actors.memory_store import Mishap
 from tests.actors.turn_kit import BOT, CHAT, World
 
 AWAY: list[Mishap] = ["before"] * 5

@@ -1,19 +1,16 @@
-"""Leases: one owner at a time, renewed, handed back, taken over when dead, adopted after the shard's restart."""
+"""Leases: one owner at a time, renewed, handed back, and what becomes of turns that take their owners down."""
 
 import asyncio
 
 import msgspec
-import pytest
 
 from actors import turns
 from actors.mailbox import LEASE_S
 from contracts.faults import LeaseLost, StoreUnavailable
 from contracts.sessions import (
     ClaimTurn,
-    CommitTurn,
     LeaseRenewed,
     NothingWaiting,
-    OutboxClaimed,
     ReleaseTurn,
     RenewLease,
     TurnClaimed,
@@ -21,24 +18,11 @@ from contracts.sessions import (
     TurnHeld,
     TurnReleased,
 )
-from contracts.turns import Chunk
-from tests.actors.fakes import Mishap
+from tests.actors.memory_store import Mishap
 from tests.actors.turn_kit import BOT, CHAT, World
+from tests.actors.turns.steps import claim, commit
 
 AWAY: list[Mishap] = ["before"] * 9
-
-
-async def claim(world: World, owner: str = "one") -> TurnClaimed:
-    """Claim the chat's next turn, which is free."""
-    claimed = await world.ask(ClaimTurn(chat=CHAT, owner=owner))
-    assert isinstance(claimed, TurnClaimed)
-    return claimed
-
-
-def commit(claimed: TurnClaimed, *texts: str) -> CommitTurn:
-    """Commit a claimed turn with these chunks."""
-    chunks = tuple(Chunk(text=text) for text in texts)
-    return CommitTurn(chat=CHAT, bot=claimed.bot, update=claimed.update, lease=claimed.lease, chunks=chunks)
 
 
 async def test_an_empty_mailbox_has_nothing_to_claim(world: World) -> None:
@@ -139,81 +123,6 @@ async def test_a_strangers_release_changes_nothing(world: World) -> None:
     assert isinstance(await world.ask(ClaimTurn(chat=CHAT, owner="two")), TurnHeld)
 
 
-async def test_a_release_after_the_shards_restart(world: World) -> None:
-    """The lease that stands in the store is given up, although this shard never gave it."""
-    await world.accept(1)
-    claimed = await claim(world)
-    await asyncio.sleep(0.1)
-    await world.boot()
-    await world.ask(ReleaseTurn(chat=CHAT, lease=claimed.lease))
-    assert (await claim(world, "two")).update == 1
-
-
-# ---------------------------------------------------------------- restarts and second owners
-
-
-async def test_a_lease_outlives_the_shard(world: World) -> None:
-    """A new container honours the stored lease by its age, and its owner goes on under it."""
-    await world.accept(1)
-    claimed = await claim(world)
-    await asyncio.sleep(5.0)
-    await world.boot()
-    held = await world.ask(ClaimTurn(chat=CHAT, owner="two"))
-    assert isinstance(held, TurnHeld)
-    assert held.retry_after_s == pytest.approx(LEASE_S - 5.0)
-    assert isinstance(await world.ask(RenewLease(chat=CHAT, lease=claimed.lease)), LeaseRenewed)
-    assert isinstance(await world.ask(commit(claimed)), TurnCommitted)
-
-
-async def test_a_lease_that_was_never_stored_is_adopted_by_its_commit(world: World) -> None:
-    """The shard died before it wrote the lease: the work is not thrown away when nobody else has begun it."""
-    world.now.store.fail("write_lease", "before")
-    await world.accept(1)
-    claimed = await claim(world)
-    await world.boot()
-    assert isinstance(await world.ask(commit(claimed)), TurnCommitted)
-
-
-async def test_an_unknown_lease_is_not_adopted_beside_a_living_one(world: World) -> None:
-    """Who claimed at the new container has the turn."""
-    world.now.store.fail("write_lease", "before")
-    await world.accept(1)
-    first = await claim(world)
-    await world.boot()
-    await claim(world, "two")
-    assert isinstance(await world.ask(commit(first)), LeaseLost)
-
-
-async def test_of_two_owners_one_commits(world: World) -> None:
-    """D5: two shards lease the same turn; the version decides, and the loser is told that it lost."""
-    await world.accept(1)
-    old = world.now
-    old.store.fail("write_lease", "before")
-    first = await claim(world)
-    await world.boot()
-    second = await claim(world, "two")
-    assert isinstance(await world.ask(commit(second, "seen")), TurnCommitted)
-    world.shard_place.actor = old.shard
-    assert isinstance(await world.ask(commit(first, "never")), LeaseLost)
-    assert [chunk.text for chunk in world.turn(1).chunks] == ["seen"]
-
-
-async def test_an_owner_that_was_slow_cannot_go_on_sending(world: World) -> None:
-    """I2: the turn was resumed under a new lease, so the old owner's repeated commit gets no chunks to send."""
-    await world.accept(1)
-    first = await claim(world)
-    await world.ask(commit(first, "one", "two"))
-    await asyncio.sleep(LEASE_S)
-    resumed = await world.ask(ClaimTurn(chat=CHAT, owner="two"))
-    assert isinstance(resumed, OutboxClaimed)
-    assert [chunk.state for chunk in resumed.chunks] == ["unknown", "sending"]
-    await asyncio.sleep(LEASE_S)
-    assert isinstance(await world.ask(commit(first, "one", "two")), LeaseLost)
-
-
-# ---------------------------------------------------------------- poison and outages
-
-
 async def test_a_turn_that_takes_its_owners_down_is_dead_lettered(world: World) -> None:
     """After five attempts it ends with the reason, and the chat goes on."""
     await world.accept(1, "poison")
@@ -224,15 +133,6 @@ async def test_a_turn_that_takes_its_owners_down_is_dead_lettered(world: World) 
     assert (await claim(world)).update == 2
     assert world.state(1) == "dead_lettered"
     assert world.database.updates[f"{BOT}:1"].reason == "5 attempts ended without an answer"
-
-
-async def test_attempts_outlive_the_shard(world: World) -> None:
-    """They stand in the stored lease, so that restarts do not begin to count anew."""
-    await world.accept(1)
-    for attempt in range(1, 4):
-        assert (await claim(world)).attempt == attempt
-        await asyncio.sleep(LEASE_S)
-        await world.boot()
 
 
 async def test_a_store_that_is_away_costs_no_attempt(world: World) -> None:
@@ -260,21 +160,6 @@ async def test_an_unreadable_update_is_dead_lettered_and_the_chat_goes_on(world:
     assert turns.unpack(world.database.updates[record.key]).incoming.kind == "unreadable"
 
 
-@pytest.mark.parametrize(
-    "request_", [RenewLease(chat=CHAT, lease="x"), CommitTurn(chat=CHAT, bot=BOT, update=1, lease="x")]
-)
-async def test_a_stale_request_to_an_empty_chat_leaves_nothing_behind(
-    world: World, request_: RenewLease | CommitTurn
-) -> None:
-    """The mailbox that was read for it is not kept as known, so that what others accept is found."""
-    assert isinstance(await world.ask(request_), LeaseLost)
-    old = world.now
-    await world.boot()
-    await world.accept(1)
-    world.shard_place.actor = old.shard
-    assert isinstance(await world.ask(ClaimTurn(chat=CHAT, owner="one")), TurnClaimed)
-
-
 async def test_a_claim_whose_answer_was_lost_is_given_again(world: World) -> None:
     """D4: the same owner gets the same lease, as the same attempt; nobody else does."""
     await world.accept(1)
@@ -283,12 +168,34 @@ async def test_a_claim_whose_answer_was_lost_is_given_again(world: World) -> Non
     assert isinstance(await world.ask(ClaimTurn(chat=CHAT, owner="two")), TurnHeld)
 
 
-async def test_a_resumption_whose_answer_was_lost_is_given_again(world: World) -> None:
-    """The chunk that it marked was not sent, so it is told again, and not taken for unknown."""
+async def test_a_failed_append_is_looked_for_at_the_next_claim(world: World) -> None:
+    """What may have been accepted is found without waiting for anybody to bring it again."""
     await world.accept(1)
-    await world.ask(commit(await claim(world), "one", "two", "three"))
-    await asyncio.sleep(LEASE_S)
-    first = await world.ask(ClaimTurn(chat=CHAT, owner="two"))
-    assert isinstance(first, OutboxClaimed)
-    assert await world.ask(ClaimTurn(chat=CHAT, owner="two")) == first
-    assert [chunk.state for chunk in world.turn(1).chunks] == ["unknown", "sending", "planned"]
+    world.now.store.fail("append", "after")
+    await world.accept(2)
+    world.now.store.calls.clear()
+    await claim(world)
+    assert world.now.store.calls["read_chat"] == 1
+
+
+async def test_a_resumption_that_fails_often_costs_no_attempt(world: World) -> None:
+    """Also where the session, not the mailbox, could not be read."""
+    await world.say(1)
+    await world.idle()
+    await world.accept(2)
+    world.now.shard.unlearn(CHAT)
+    world.now.store.fail("read_sessions", *AWAY)
+    for _ in AWAY:
+        assert isinstance(await world.ask(ClaimTurn(chat=CHAT, owner="one")), StoreUnavailable)
+    assert (await claim(world)).attempt == 1
+
+
+async def test_a_lease_given_up_is_not_written_late(world: World) -> None:
+    """Its write waits beside the work; once the turn was handed back, it would keep others away for nothing."""
+    world.now.shard_background.gate.clear()
+    await world.accept(1)
+    claimed = await claim(world)
+    await world.ask(ReleaseTurn(chat=CHAT, lease=claimed.lease))
+    world.now.shard_background.gate.set()
+    await asyncio.sleep(0.1)
+    assert world.database.leases == {}

@@ -1,0 +1,274 @@
+"""Worlds with one thing broken in each: what the checks of a simulation have to notice."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+import msgspec
+
+from actors.chat_agent import ChatAgent
+from actors.meter import Meter
+from actors.ports import (
+    Appended,
+    ChatState,
+    MaybeSent,
+    NotSent,
+    SessionBatch,
+    SessionRecord,
+    SessionStore,
+    StoreDown,
+    Telegram,
+    TurnWrite,
+    UpdateRecord,
+)
+from actors.session_cache import SessionCacheActor, SessionCacheOptions
+from app.chaos.container import Container
+from app.chaos.crew import AnyActor, Crew
+from app.chaos.memory_store import StoredUpdate
+from app.chaos.simulation import Simulation
+from app.chaos.store_port import ShakySessions
+from app.chaos.telegram_port import ChaosTelegram
+from app.chaos.watched_store import WatchedDatabase
+from app.fleet import Fleet
+from app.intake import Taken, UpdateIntake
+from app.metrics import Metrics
+from contracts.turns import Button, Entity
+
+
+class Mutant(Simulation):
+    """A simulation; a subclass names the database or the crew that is broken."""
+
+    database_class: type[WatchedDatabase] = WatchedDatabase
+    crew_class: type[Crew] = Crew
+
+    def make_database(self) -> WatchedDatabase:
+        """The database that the mutant names."""
+        sound = super().make_database()
+        return self.database_class(sound._now, self.ledger, self.trace)
+
+    def make_crew(self) -> Crew:
+        """The crew that the mutant names."""
+        return self.crew_class(self.world)
+
+
+# ---------------------------------------------------------------- databases
+
+
+class CreatesAgain(WatchedDatabase):
+    """Forgets the precondition of `create`."""
+
+    def append(self, record: UpdateRecord) -> Appended:
+        self.tables.updates.pop((record.bot, record.update), None)
+        return super().append(record)
+
+
+class FencesNothing(WatchedDatabase):
+    """Writes a turn whatever version its update has."""
+
+    def _check(self, stored: StoredUpdate, write: TurnWrite) -> None:
+        if write.session is not None:
+            self._check_session(write.session)
+
+
+class OverwritesSessions(WatchedDatabase):
+    """Writes a session whatever version it has."""
+
+    def _check_session(self, session: SessionRecord) -> None:
+        pass
+
+
+class ReadsBackwards(WatchedDatabase):
+    """Gives a mailbox in the wrong order."""
+
+    def read_chat(self, chat: int) -> ChatState:
+        state = super().read_chat(chat)
+        return msgspec.structs.replace(state, open_updates=state.open_updates[::-1])
+
+
+# ---------------------------------------------------------------- a shard's store
+
+
+class TakesFailuresForAbsence(ShakySessions):
+    """A read that fails says that there is nothing."""
+
+    async def read_sessions(self, chats: Sequence[int]) -> SessionBatch:
+        try:
+            return await super().read_sessions(chats)
+        except StoreDown:
+            return SessionBatch()
+
+    async def recent_sessions(self, shard: int, limit: int) -> SessionBatch:
+        return SessionBatch()  # so that the reads above are needed
+
+
+class AcknowledgesBeforeWriting(ShakySessions):
+    """Says that an update is durable and writes it afterwards, if that works."""
+
+    def __init__(self, container: Container, *parts: Any) -> None:
+        super().__init__(parts[0], container, parts[1])
+        self._home = container
+
+    async def append(self, record: UpdateRecord) -> Appended:
+        later = super().append
+        self._home.background.spawn("append", lambda: later(record))
+        return Appended(created=True, version=1, waiting=1)
+
+
+class MakesUpSessions(ShakySessions):
+    """Gives sessions a version that they never had."""
+
+    async def recent_sessions(self, shard: int, limit: int) -> SessionBatch:
+        batch = await super().recent_sessions(shard, limit)
+        made_up = (msgspec.structs.replace(each, version=each.version + 1_000_000) for each in batch.sessions)
+        return SessionBatch(sessions=tuple(made_up))
+
+
+class Trips(ShakySessions):
+    """Has a defect of its own."""
+
+    async def write_turn(self, write: TurnWrite) -> Any:
+        if write.update.update % 50 == 0:
+            raise KeyError("a defect")
+        return await super().write_turn(write)
+
+
+class WithStore(Crew):
+    """Shards over another store."""
+
+    store_class: type[ShakySessions] = ShakySessions
+
+    def sessions(self, container: Container, meter: Meter) -> SessionStore:
+        return self.store_class(self.world.line, container, self.world.database.sessions(meter))
+
+
+class Hasty(Crew):
+    """Shards that acknowledge before they write."""
+
+    def sessions(self, container: Container, meter: Meter) -> SessionStore:
+        return AcknowledgesBeforeWriting(container, self.world.line, self.world.database.sessions(meter))
+
+
+class Boundless(Crew):
+    """Shards whose mailboxes have no bound."""
+
+    def shard(self, container: Container, shard: int) -> AnyActor:
+        meter = Meter()
+        return SessionCacheActor(
+            shard,
+            store=self.sessions(container, meter),
+            meter=meter,
+            clock=container.clock,
+            chance=container.chance,
+            background=container.background,
+            options=SessionCacheOptions(mailbox_limit=1_000_000, l1_bytes=self.world.l1_bytes),
+        )
+
+
+# ---------------------------------------------------------------- an agent's Telegram
+
+
+class SendsAgain(ChaosTelegram):
+    """Sends once more what may have been sent."""
+
+    async def send_message(
+        self, chat: int, text: str, entities: Sequence[Entity] = (), buttons: Sequence[Button] = ()
+    ) -> int:
+        try:
+            return await super().send_message(chat, text, entities, buttons)
+        except MaybeSent:
+            return await super().send_message(chat, text, entities, buttons)
+
+
+class ClaimsToHaveSent(ChaosTelegram):
+    """Calls sent what surely was not."""
+
+    async def send_message(
+        self, chat: int, text: str, entities: Sequence[Entity] = (), buttons: Sequence[Button] = ()
+    ) -> int:
+        try:
+            return await super().send_message(chat, text, entities, buttons)
+        except NotSent:
+            return 1
+
+
+class DoubtsForNothing(ChaosTelegram):
+    """Says now and then that a message may not have been sent, when it was."""
+
+    async def send_message(
+        self, chat: int, text: str, entities: Sequence[Entity] = (), buttons: Sequence[Button] = ()
+    ) -> int:
+        message = await super().send_message(chat, text, entities, buttons)
+        if message % 10 == 0:
+            raise MaybeSent("for nothing")
+        return message
+
+
+class WithTelegram(Crew):
+    """Agents over another Telegram."""
+
+    telegram_class: type[ChaosTelegram] = ChaosTelegram
+
+    def telegram(self, container: Container) -> Telegram:
+        return self.telegram_class(self.world.wire, container)
+
+
+# ---------------------------------------------------------------- others
+
+
+class SaysYes(UpdateIntake):
+    """Answers 200 whatever became of the update."""
+
+    async def take(self, body: bytes) -> Taken:
+        await super().take(body)
+        return Taken(durable=True)
+
+
+class Agreeable(Crew):
+    """Gateways that say yes."""
+
+    def intake(self, container: Container, fleet: Fleet, metrics: Metrics) -> UpdateIntake:
+        return SaysYes(
+            bot=self.world.bot.id,
+            fleet=fleet,
+            identity=lambda: self.world.bot,
+            background=container.background,
+            metrics=metrics,
+            clock=container.clock,
+        )
+
+
+class Unswept(Crew):
+    """No sweeper."""
+
+    async def sweep(self, container: Container, fleet: Fleet) -> None:
+        await asyncio.sleep(0)
+
+
+class Leaky(Crew):
+    """Agents that start a task for each request and never end it."""
+
+    def agent(self, container: Container, fleet: Fleet) -> AnyActor:
+        agent = super().agent(container, fleet)
+        assert isinstance(agent, ChatAgent)
+        return _leaking(agent, container)
+
+
+def _leaking(agent: ChatAgent, container: Container) -> AnyActor:
+    sound: Callable[[bytes], Coroutine[Any, Any, bytes]] = agent.ask
+
+    async def ask(frame: bytes) -> bytes:
+        container.background.spawn("leak", lambda: container.clock.sleep(1e9))
+        return await sound(frame)
+
+    agent.ask = ask  # type: ignore[method-assign]
+    return agent
+
+
+def with_database(kind: type[WatchedDatabase]) -> type[Mutant]:
+    """A simulation over this database."""
+    return type(kind.__name__, (Mutant,), {"database_class": kind})
+
+
+def with_crew(kind: type[Crew], **parts: object) -> type[Mutant]:
+    """A simulation with this crew, whose class attributes are changed to `parts`."""
+    return type(kind.__name__, (Mutant,), {"crew_class": type(kind.__name__, (kind,), parts)})

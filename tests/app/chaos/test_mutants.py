@@ -1,0 +1,102 @@
+"""The checks can fail: each thing that is broken on purpose is noticed, by the promise that it breaks."""
+
+import pytest
+
+from app.chaos.crowd import Size
+from app.chaos.simulation import Plan, simulate
+from tests.app.chaos import mutants
+from tests.app.chaos.mutants import Mutant, with_crew, with_database
+
+SMALL = Size(people=10, groups=2)
+
+
+def plan(*only: str, minutes: float = 2, seed: int = 1) -> Plan:
+    """A short run with these faults, and many of them."""
+    return Plan(seed=seed, minutes=minutes, size=SMALL, only=only, intensity=20.0)
+
+
+CASES: dict[str, tuple[type[Mutant], Plan, str]] = {
+    "a store that forgets the precondition of create": (
+        with_database(mutants.CreatesAgain),
+        plan("update_duplicate", "update_at_once", "second_owner"),
+        "I1 one end",
+    ),
+    "a store that compares no versions of updates": (
+        with_database(mutants.FencesNothing),
+        plan("store_late", "ask_twice"),
+        "I1 one end",
+    ),
+    "a store that compares no versions of sessions": (
+        with_database(mutants.OverwritesSessions),
+        plan("store_contention"),
+        "I4 overwritten",
+    ),
+    "a store that gives mailboxes in the wrong order": (
+        with_database(mutants.ReadsBackwards),
+        plan("shard_killed"),
+        "I3 order",
+    ),
+    "a read whose failure is taken for absence": (
+        with_crew(mutants.WithStore, store_class=mutants.TakesFailuresForAbsence),
+        plan("store_unavailable", "shard_killed", minutes=10, seed=2),
+        "I5 absent",
+    ),
+    "a shard that acknowledges before it writes": (
+        with_crew(mutants.Hasty),
+        plan("store_unavailable"),
+        "I1 lost",
+    ),
+    "a shard that serves what was never written": (
+        with_crew(mutants.WithStore, store_class=mutants.MakesUpSessions),
+        plan("shard_killed"),
+        "I4 durable",
+    ),
+    "a defect in a shard": (
+        with_crew(mutants.WithStore, store_class=mutants.Trips),
+        plan("model_slow"),
+        "defect",
+    ),
+    "a mailbox without a bound": (
+        with_crew(mutants.Boundless),
+        plan("model_fails", minutes=10),
+        "I7 bounded",
+    ),
+    "a sender that sends again what may have been sent": (
+        with_crew(mutants.WithTelegram, telegram_class=mutants.SendsAgain),
+        plan("telegram_reset_after"),
+        "I2 one answer",
+    ),
+    "a sender that calls sent what was not": (
+        with_crew(mutants.WithTelegram, telegram_class=mutants.ClaimsToHaveSent),
+        plan("telegram_5xx"),
+        "I1 lost",
+    ),
+    "a sender that doubts for nothing": (
+        with_crew(mutants.WithTelegram, telegram_class=mutants.DoubtsForNothing),
+        plan("model_fails"),
+        "I2 unknown",
+    ),
+    "a gateway that says 200 to everything": (
+        with_crew(mutants.Agreeable),
+        plan("store_unavailable"),
+        "I1 lost",
+    ),
+    "no sweeper": (
+        with_crew(mutants.Unswept),
+        plan("tell_lost"),
+        "I2 takeover",
+    ),
+    "an agent that leaks tasks": (
+        with_crew(mutants.Leaky),
+        plan("model_fails"),
+        "I7 idle",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_broken_is_noticed(name: str) -> None:
+    """The run ends with violations, among them of the promise that this breaks."""
+    mutant, short, promise = CASES[name]
+    account = simulate(short, make=mutant)
+    assert promise in {violation.promise for violation in account.violations}

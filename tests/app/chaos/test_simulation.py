@@ -1,0 +1,91 @@
+"""Whole runs: the same seed runs the same way, and every promise holds under what a few seeds inject."""
+
+import io
+import random
+from collections import Counter
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from app.chaos.crowd import Size
+from app.chaos.faults import KINDS, Faults
+from app.chaos.simulation import Account, Plan, command_of, simulate
+from app.cli import cli
+
+SMALL = Size(people=10, groups=2)
+
+
+def test_the_same_seed_runs_the_same_way() -> None:
+    """Two runs of a plan give the same account to the last event; writing the trace down changes nothing."""
+    plan = Plan(seed=11, minutes=3, size=SMALL)
+    trace = io.StringIO()
+    first, second = simulate(plan), simulate(plan, trace_file=trace)
+    assert first == second
+    assert len(trace.getvalue().splitlines()) == first.events
+
+
+def test_other_seeds_run_another_way() -> None:
+    """Five seeds give five traces."""
+    accounts = [simulate(Plan(seed=seed, minutes=1, size=SMALL)) for seed in range(5)]
+    assert len({account.trace for account in accounts}) == 5
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+def test_every_promise_holds(seed: int, injected: Counter[str]) -> None:
+    """Some minutes of people, faults and deaths: nothing is lost, doubled or out of order."""
+    account = simulate(Plan(seed=seed, minutes=6))
+    injected.update(account.faults)
+    assert account.violations == ()
+    assert account.accepted > 100
+    assert sum(account.faults.values()) > 50
+
+
+def test_without_faults_everything_is_answered() -> None:
+    """In peace no reply is unknown, and nothing that was said to the bot ends otherwise than answered."""
+    account = simulate(Plan(seed=1, minutes=5, without=tuple(KINDS)))
+    assert account.violations == ()
+    assert account.faults == {}
+    assert account.unknown == {}
+    assert set(account.ends) <= {"answered", "ignored", "quarantined"}
+    assert account.duplicates == 0
+
+
+@pytest.mark.parametrize("kind", [name for name, kind in KINDS.items() if kind.where != "hour"])
+def test_each_kind_of_fault_can_be_had_alone(kind: str) -> None:
+    """`only` leaves one kind, with its own rate at least, whatever the seed says of it."""
+    faults = Faults(random.Random(3), only=(kind,))
+    for _ in range(30_000):
+        faults.draw(KINDS[kind].where)
+    assert set(faults.injected) == {kind}
+
+
+def test_the_command_gives_one_json_document() -> None:
+    """`--json` prints the account, and exit code 0 says that all holds."""
+    arguments = ["chaos", "--seed", "5", "--minutes", "0.5", "--only", "model_fails,model_slow", "--json"]
+    done = CliRunner().invoke(cli, arguments)
+    account = msgspec.json.decode(done.stdout, type=Account)
+    assert (done.exit_code, account.seed, account.violations) == (0, 5, ())
+    assert set(account.faults) <= {"model_fails", "model_slow"}
+
+
+def test_an_unknown_kind_is_wrong_usage() -> None:
+    """A kind that does not exist ends with 2 and names those that do."""
+    done = CliRunner().invoke(cli, ["chaos", "--only", "earthquake"])
+    assert done.exit_code == 2
+    assert "store_outage" in done.output
+
+
+def test_the_command_that_replays() -> None:
+    """What is printed beside a violation runs the same plan."""
+    plan = Plan(seed=7, minutes=2.5, without=("second_owner", "ask_lost"))
+    assert command_of(plan) == "firstlight chaos --seed 7 --minutes 2.5 --without second_owner,ask_lost"
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(100, 110))
+def test_every_promise_holds_for_hours(seed: int, injected: Counter[str]) -> None:
+    """Two simulated hours of each of ten seeds."""
+    account = simulate(Plan(seed=seed, minutes=120))
+    injected.update(account.faults)
+    assert account.violations == ()

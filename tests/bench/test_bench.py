@@ -1,0 +1,89 @@
+"""The benchmarks' own arithmetic, their page, and the command."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.bench import report
+from tests.bench.kit import Effort, Row, Table, Values, ratio_between, rounds, rows
+from tests.bench.processes import ROOT
+
+EFFORT = Effort(quick=True)
+
+
+def table(*found: Row) -> Table:
+    """A table of these rows."""
+    return Table(name="sample", title="A sample", ratio_of="ms", rows=found, reading="As expected.")
+
+
+def test_contenders_take_turns() -> None:
+    """Every round measures each contender once, so that a busy minute slows all of them."""
+    ran: list[str] = []
+
+    def contender(name: str) -> Values:
+        ran.append(name)
+        return {"ms": 1.0}
+
+    rounds({name: lambda name=name: contender(name) for name in "ab"}, 3, EFFORT)  # type: ignore[misc]
+    assert ["a", "b", "a", "b", "a", "b"] == ran
+
+
+def test_a_row_is_a_median_and_its_ratio_comes_from_each_round() -> None:
+    """A round in which all was slow changes the values, and leaves the ratio as it is."""
+    samples = {
+        "plain": [{"ms": 1.0}, {"ms": 1.0}, {"ms": 100.0}],
+        "ours": [{"ms": 2.0}, {"ms": 4.0}, {"ms": 200.0}],
+    }
+    plain, ours = rows(samples, "ms", "plain")
+    assert Row("plain", {"ms": 1.0}) == plain
+    assert Row("ours", {"ms": 4.0}, "plain", 2.0) == ours
+    assert 2.0 == ratio_between(samples, "ours", "plain", "ms")
+
+
+def test_each_row_may_have_a_baseline_of_its_own() -> None:
+    """A mapping names them; a row that it leaves out is a baseline."""
+    samples = {"a": [{"ms": 1.0}], "b": [{"ms": 3.0}], "c": [{"ms": 6.0}]}
+    assert [None, None, 2.0] == [row.ratio for row in rows(samples, "ms", {"c": "b"})]
+
+
+def test_columns_stand_in_the_order_of_the_rows() -> None:
+    """A measure that only some rows have gets a column, empty in the others."""
+    wide = table(Row("a", {"ms": 1.0}), Row("b", {"ms": 2.0, "bytes": 3.0}, "a", 2.0))
+    assert ("ms", "bytes") == wide.measures
+    assert "| a | 1.00 |  |  |" in report.section(wide)
+    assert "| b | 2.00 | 3.00 | 2.00 |" in report.section(wide)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0"), (0.01234, "0.0123"), (1.0, "1.00"), (12.34, "12.3"), (123.4, "123"), (12345.6, "12,346")],
+)
+def test_numbers_are_as_exact_as_they_are(value: float, text: str) -> None:
+    """Three digits that matter."""
+    assert text == report.number(value)
+
+
+def test_the_page_has_every_table_and_its_plot(tmp_path: Path) -> None:
+    """What is written names the machine's kind and no folder of it, and each picture that it shows is there."""
+    page = tmp_path / "docs" / "benchmarks.md"
+    page.parent.mkdir()
+    written = report.write([table(Row("a", {"ms": 1.0}), Row("b", {"ms": 2.0}, "a", 2.0))], page)
+    text = page.read_text()
+    assert "docs/benchmarks.md" == written
+    assert "![A sample](benchmarks/sample.png)" in text
+    assert (tmp_path / "docs" / "benchmarks" / "sample.png").read_bytes().startswith(b"\x89PNG")
+    assert str(tmp_path) not in text
+    assert str(Path.cwd()) not in text
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"), [("codec --quick", 0, "msgspec"), ("unheard-of", 2, "accept")]
+)
+def test_the_command_runs_what_it_is_told(words: str, code: int, said: str) -> None:
+    """One name, one table; a name that nobody has is wrong usage, and the names are told."""
+    command = [sys.executable, "-m", "tests.bench", *words.split()]
+    told = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert code == told.returncode, told.stderr
+    assert said in told.stdout + told.stderr
