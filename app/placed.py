@@ -14,6 +14,7 @@ import structlog
 from actors.ports import SkillFiles, SkillScan
 from app import wiring
 from app.observability import configure_logging
+from app.runtime import settle_memory
 from app.settings import Scaling, Settings, SettingsError, carried, load
 from app.transport.remote import ASK_MOST, RemoteFleet
 from app.wiring import Placed
@@ -62,6 +63,7 @@ class PlacedActor:
             self._placed = self.build(begin(serves=False))
         await self._placed.start()
         await self.started()
+        settle_memory()
         log.info("actor_placed", actor=type(self).__name__, duration_ms=_ms_since(began))
 
     @modal.exit()
