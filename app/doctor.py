@@ -18,7 +18,7 @@ from contracts.turns import TurnState
 LOOKED_AT: Final = 1_000  # records of each state: enough to see that something is wrong, and bounded
 CHATS_AT_ONCE: Final = 200  # what the port's `read_chats` takes in one wave
 RUNNING_S: Final = 30.0  # a younger turn may still be running, or a dead owner's still be taken up
-TELEGRAM_S: Final = 10.0  # a Telegram that is away is a finding, and no reason to wait
+TELEGRAM_S: Final = 5.0  # a Telegram that is away is no reason to wait
 RECENT_S: Final = 3600.0  # Telegram keeps a webhook's last error for ever, and tries again within this
 
 WAITING: Final[tuple[TurnState, ...]] = ("accepted", "committed")
@@ -46,13 +46,17 @@ class Noted(Value, frozen=True, kw_only=True):
 
 
 class WebhookState(Value, frozen=True, kw_only=True):
-    """What Telegram says of the webhook; `problem` is one line, empty when all is well. No `url`: polled for."""
+    """What Telegram says of the webhook; `problem` is one line, empty when all is well. No `url`: polled for.
+
+    `unasked` is why Telegram could not be asked: that says nothing of the store, and is no finding.
+    """
 
     url: str = ""
     pending: int = 0
     last_error: str = ""
     last_error_age_s: float = 0.0
     problem: str = ""
+    unasked: str = ""
 
 
 class Findings(Value, frozen=True, kw_only=True):
@@ -189,9 +193,9 @@ async def _webhook(telegram: Webhooks | None) -> WebhookState | None:
         async with asyncio.timeout(TELEGRAM_S):
             return _state(await telegram.get_webhook_info())
     except TimeoutError:
-        return WebhookState(problem=f"Telegram did not answer within {TELEGRAM_S:g} s")
+        return WebhookState(unasked=f"Telegram did not answer within {TELEGRAM_S:g} s")
     except TelegramError as error:
-        return WebhookState(problem=f"Telegram can't be asked: {error}")
+        return WebhookState(unasked=f"Telegram can't be asked: {error}")
 
 
 def _state(known: WebhookInfo) -> WebhookState:

@@ -27,7 +27,7 @@ SHOWN = 20  # ids in a cell; --lost and --json give them all
 def doctor(lost: bool, replay_dead: bool, as_json: bool) -> None:
     """Look for updates without an end; exits with 1 when something is lost, stuck, missing or not delivered."""
     chosen = settings()
-    _warn_of_no_store(chosen)
+    _insist_on_a_store(chosen)
     if replay_dead:
         run(_replay(chosen))
     findings = run(_examine(chosen))
@@ -70,11 +70,11 @@ async def _opened(chosen: Settings) -> AsyncIterator[Database]:
         await database.close()
 
 
-def _warn_of_no_store(chosen: Settings) -> None:
-    """A mistyped path opens a new file, in which surely nothing is lost."""
+def _insist_on_a_store(chosen: Settings) -> None:
+    """A mistyped path would open a new file, in which surely nothing is lost."""
     address = chosen.require_store()
     if isinstance(address, SqliteAddress) and not address.path.exists():
-        click.echo(f"firstlight: there is no store at {address.path} yet", err=True)
+        fail(f"there is no store at {address.path}: set FIRSTLIGHT_STORE to the service's own")
 
 
 # ---------------------------------------------------------------- for people
@@ -103,6 +103,8 @@ def _cut(ids: tuple[int, ...]) -> str:
 
 
 def _webhook(state: WebhookState) -> str:
+    if state.unasked:
+        return f"webhook: not known, {state.unasked}"
     waiting = f"{state.pending} updates wait at Telegram"
     if state.problem:
         return f"webhook: {state.problem}" + (f"; {waiting}" if state.url else "")

@@ -4,6 +4,7 @@ import sys
 
 import click
 import msgspec
+import structlog
 
 from app.cli.running import fail, first_of, run, settings, stop_signal
 from app.demo.play import play
@@ -13,6 +14,8 @@ from app.polling import Polling
 from app.runtime import settle_memory
 from app.service import Service
 from app.settings import Settings
+
+log = structlog.get_logger(__name__)
 
 Port = click.IntRange(0, 65535)
 
@@ -62,7 +65,7 @@ async def _serve(chosen: Settings) -> None:
     try:
         await service.start()
         settle_memory()
-        click.echo(f"Firstlight takes updates at {service.url}/webhook/telegram", err=True)
+        log.info("serving", webhook=f"{service.url}/webhook/telegram")
         await stopped.wait()
     except OSError as error:
         fail(_taken(chosen, error))
@@ -75,7 +78,7 @@ async def _poll(chosen: Settings) -> None:
     try:
         await polling.start()
         settle_memory()
-        click.echo("Firstlight fetches updates. Ctrl-C ends it.", err=True)
+        log.info("polling")
         await first_of(stopped, polling.refused)
     finally:
         await polling.stop()

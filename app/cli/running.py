@@ -7,10 +7,13 @@ from collections.abc import Coroutine
 from typing import Any, NoReturn, TypeVar
 
 import click
+import structlog
 import uvloop
 
 from app.observability import configure_logging
 from app.settings import Settings, load
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -20,7 +23,7 @@ def settings(*, serves: bool = False) -> Settings:
     loaded = load()
     configure_logging(loaded.log_level, loaded.secrets())
     for warning in loaded.warnings(serves=serves):
-        click.echo(f"firstlight: {warning}", err=True)
+        log.warning("settings", warning=warning)
     return loaded
 
 

@@ -24,14 +24,10 @@ from app.telegram.simulator_faults import CallFault, CallFaultKind, DeliveryFaul
 from app.telegram.simulator_methods import Webhook
 from app.telegram.simulator_ports import ScaledClock
 from app.telegram.simulator_webhook import webhook_delivery
-from app.telegram.simulator_world import Message as SeenMessage
-from contracts.turns import Chunk, Session
 from tests.e2e.conftest import Environ
+from tests.e2e.kill_verdict import ASK, LIST, LIST_EVERY, against_history, against_transcript, is_stale
 from tests.e2e.kit import READY_S, SECRET, Served, free_port, spawn
 
-ASK: Final = "message {}: what did I say before?"
-LIST: Final = "/skills"  # three chunks, with the skills of `many_skills`
-LIST_EVERY: Final = 4
 PACE: Final = 4.0  # times faster than real: Telegram waits up to two minutes before it delivers again
 LATE_S: Final = 0.3  # a commit that was on its way when its writer died has arrived by then
 ALL: Final = 100_000  # more records than any run makes
@@ -260,9 +256,9 @@ class Siege:
         verdict.problems += self._unexplained(records)
         for chat in range(1, self.plan.chats + 1):
             own = sorted((each for each in records if each.chat == chat), key=lambda record: record.update)
-            verdict.problems += _against_transcript(chat, own, self.telegram)
-            verdict.problems += _against_history(chat, len(own), sessions.get(chat))
-            verdict.stale += sum(_is_stale(number, each) for number, each in enumerate(own, 1))
+            verdict.problems += against_transcript(chat, own, self.telegram)
+            verdict.problems += against_history(chat, len(own), sessions.get(chat))
+            verdict.stale += sum(is_stale(number, each) for number, each in enumerate(own, 1))
         found = await examine(self._database)
         verdict.problems += [f"the doctor finds {each}" for each in (*found.lost, *found.stuck)]
         return verdict
@@ -292,57 +288,6 @@ async def besieged(plan: Plan, environ: Environ, folder: Path) -> AsyncIterator[
     async with TelegramSimulator(clock=ScaledClock(PACE)) as telegram, aiohttp.ClientSession() as http:
         logs = [folder / f"serve-{number}.log" for number in range(plan.processes)]
         yield Siege(plan, telegram, [Place(telegram, environ, log, http) for log in logs], environ)
-
-
-# ---------------------------------------------------------------- judging
-
-
-def _against_transcript(
-    chat: int, records: Sequence[UpdateRecord], telegram: TelegramSimulator
-) -> Iterable[str]:
-    """Walk what is visible along the outboxes: each chunk at most once, in order, none missing that was sent."""
-    planned = [(record.update, chunk) for record in records for chunk in turns.unpack(record).chunks]
-    for message in telegram.replies(chat):
-        place = _place_of(message, [chunk for _, chunk in planned])
-        if place < 0:
-            yield f"chat {chat}: message {message.message_id} is doubled or out of order: {message.text[:60]!r}"
-            continue
-        yield from _unseen(chat, planned[:place])
-        planned = planned[place + 1 :]
-    yield from _unseen(chat, planned)
-
-
-def _place_of(seen: SeenMessage, planned: Sequence[Chunk]) -> int:
-    """Which chunk a visible message is, -1 for none: by its id, or, of one that ended as unknown, by its text."""
-    by_id = (at for at, chunk in enumerate(planned) if chunk.message == seen.message_id)
-    unsure = (
-        at for at, chunk in enumerate(planned) if chunk.state == "unknown" and chunk.text.strip() == seen.text
-    )
-    return next(by_id, next(unsure, -1))
-
-
-def _unseen(chat: int, passed: Iterable[tuple[int, Chunk]]) -> Iterable[str]:
-    for update, chunk in passed:
-        if chunk.state != "unknown":
-            yield f"chat {chat}: a chunk of update {update} is {chunk.state} and not visible"
-
-
-def _is_stale(number: int, record: UpdateRecord) -> bool:
-    """Whether the answer to a chat's message quotes an older question than the one before it."""
-    if number % LIST_EVERY == 0:
-        return False
-    before = number - 1 if (number - 1) % LIST_EVERY else number - 2
-    expected = ASK.format(before) if before > 0 else "first message of yours"
-    return expected not in " ".join(chunk.text for chunk in turns.unpack(record).chunks)
-
-
-def _against_history(chat: int, messages: int, session: Session | None) -> Iterable[str]:
-    """The stored conversation is the end of all that was asked, each question once and followed by its answer."""
-    asked = [ASK.format(number) for number in range(1, messages + 1) if number % LIST_EVERY]
-    stored = [message.text for message in session.messages[::2]] if session else []
-    roles = {message.role for message in session.messages[::2]} if session else set()
-    if stored != asked[-len(stored) :] or (asked and not stored) or roles - {"user"}:
-        yield f"chat {chat}: of {len(asked)} questions the stored conversation holds {stored}"
 
 
 async def _until_all_ended(store: SessionStore) -> None:
