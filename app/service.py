@@ -1,6 +1,7 @@
 """The webhook service in one process: the actors, a Telegram client of the gateway's own, and the web application."""
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -15,7 +16,7 @@ from app.settings import Settings
 from app.system import LocalSystem
 from app.telegram.client import TelegramClient
 from app.telegram.methods import BotCommand
-from app.web.server import WebParts, WebServer, create_app
+from app.web.server import WebParts, WebServer, create_app, listen
 from app.web.webhook import WebhookRules
 from app.wiring import World
 
@@ -69,16 +70,21 @@ class Service:
         self.system = LocalSystem(settings)
         self.gateway = Gateway(settings)
         self._extend = extend
+        self._listener: socket.socket | None = None
         self._server: WebServer | None = None
 
     async def start(self) -> None:
-        """Listen as soon as the actors are in their places, then warm them; raises OSError for a taken port."""
+        """Take the address, open the store, listen, then warm.
+
+        Raises OSError for an address that can't be had, StoreDenied for a store that can't be used.
+        """
+        self._listener = listen(self.settings.host, self.settings.port)
         await self.system.open()
         self.gateway.start()
         app = create_app(web_parts(self.settings, self.system.fleet, self.gateway, self.system.world))
         if self._extend is not None:
             self._extend(app, self)
-        self._server = WebServer(app, self.settings.host, self.settings.port)
+        self._server = WebServer(app, self.settings.host, self.settings.port, listener=self._listener)
         await self._server.start()
         await self.system.warm_up()
 
@@ -86,6 +92,8 @@ class Service:
         """Take nothing more in, let turns end or hand them back, and close; idempotent."""
         if self._server is not None:
             await self._server.stop()
+        if self._listener is not None:
+            self._listener.close()
         await self.system.stop()
         await self.gateway.stop()
 

@@ -4,15 +4,19 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from actors.ports import Unreachable
+import structlog
+
+from actors.ports import StoreDenied, StoreError, Unreachable
 from actors.refs import ChatAgentRef, SessionShardRef, SessionsRef, SkillRegistryRef
 from app import wiring
 from app.fleet import AGENT, SESSIONS, SKILLS, Fleet
 from app.settings import Settings
-from app.store.database import choose
+from app.store.database import Database, choose
 from app.sweeper import sweep_forever
 from app.transport.local import LocalTransport
-from app.wiring import World, open_store
+from app.wiring import World
+
+log = structlog.get_logger(__name__)
 
 CALL_S: Final = 10.0  # above the store's own deadlines, so that their reasons arrive first
 DRAIN_S: Final = 10.0  # lease writes and run reports under way when the actors have stopped
@@ -91,9 +95,12 @@ class LocalSystem:
         await self.warm_up()
 
     async def open(self) -> None:
-        """Open the store and put every actor in its place: from here on requests are answered, on demand."""
+        """Open the store and put every actor in its place: from here on requests are answered, on demand.
+
+        Raises StoreDenied for a store that can't be used; one that is only away leaves the actors degraded.
+        """
         world, database = World(), choose(self._settings)
-        await open_store(database)
+        await _opened(database)
         self._skills.actor = wiring.skill_registry(self._settings, world, database)
         for number, role in enumerate(self._shards):
             role.actor = wiring.session_cache(self._settings, world, database, number)
@@ -130,3 +137,13 @@ class LocalSystem:
 
     def _carrier(self, role: Role) -> LocalTransport:
         return LocalTransport(role, self.world.background, CALL_S)
+
+
+async def _opened(database: Database) -> None:
+    try:
+        await database.open()
+    except StoreDenied:
+        await database.close()
+        raise
+    except StoreError as error:
+        log.warning("store_open_failed", error=str(error))

@@ -6,6 +6,7 @@ import click
 import msgspec
 import structlog
 
+from actors.ports import StoreDenied
 from app.cli.running import fail, first_of, run, settings, stop_signal
 from app.demo.play import play
 from app.dev import Dev
@@ -53,6 +54,8 @@ async def _dev(chosen: Settings) -> None:
         await development.start()
     except OSError as error:
         fail(_taken(chosen, error))
+    except StoreDenied as error:
+        fail(_unusable(error))
     try:
         click.echo(f"Firstlight is at {development.url} - open it in a browser and chat. Ctrl-C ends it.")
         await stopped.wait()
@@ -69,6 +72,8 @@ async def _serve(chosen: Settings) -> None:
         await stopped.wait()
     except OSError as error:
         fail(_taken(chosen, error))
+    except StoreDenied as error:
+        fail(_unusable(error))
     finally:
         await service.stop()
 
@@ -80,6 +85,8 @@ async def _poll(chosen: Settings) -> None:
         settle_memory()
         log.info("polling")
         await first_of(stopped, polling.refused)
+    except StoreDenied as error:
+        fail(_unusable(error))
     finally:
         await polling.stop()
     if polling.refused.is_set():
@@ -91,4 +98,9 @@ def _at(chosen: Settings, port: int | None) -> Settings:
 
 
 def _taken(chosen: Settings, error: OSError) -> str:
-    return f"can't listen on {chosen.host}:{chosen.port}: {error.strerror or error}; choose another --port"
+    what = f"can't listen on {chosen.host}:{chosen.port}: {error.strerror or error}"
+    return f"{what}; set FIRSTLIGHT_HOST or choose another --port"
+
+
+def _unusable(error: StoreDenied) -> str:
+    return f"FIRSTLIGHT_STORE can't be used: {error}"

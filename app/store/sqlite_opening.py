@@ -1,18 +1,21 @@
 """A SQLite file as the wiring's Database."""
 
+import sqlite3
+
 from actors.ports import SessionStore, SkillStatsStore, StoreMeter
 from app.settings import Settings, SqliteAddress
 from app.store.sqlite import SqliteDatabase, SqliteSessionStore, SqliteSkillStatsStore
 
 
 class SqliteStores:
-    """Opens its file with the first call; the adapters share the threads of one SqliteDatabase."""
+    """The adapters share the threads of one SqliteDatabase."""
 
     def __init__(self, address: SqliteAddress) -> None:
         self._database = SqliteDatabase(address.path)
 
     async def open(self) -> None:
-        """Nothing: the first call opens the file, in its thread."""
+        """Open the file, or make it; raises StoreDenied for a path where that can't be, StoreDown for a locked one."""
+        await self._database.read(_nothing)
 
     def sessions(self, meter: StoreMeter) -> SessionStore:
         """The adapter of a SessionCacheActor."""
@@ -29,6 +32,10 @@ class SqliteStores:
     async def close(self) -> None:
         """Finish what waits and close the file; idempotent."""
         await self._database.close()
+
+
+def _nothing(_connection: sqlite3.Connection) -> None:
+    """A query for nothing: what counts is the opening before it."""
 
 
 def open_from(address: SqliteAddress, settings: Settings) -> SqliteStores:

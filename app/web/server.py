@@ -1,6 +1,7 @@
 """The web application, and the server that `serve`, `dev` and the gateway start it in."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Final
@@ -20,6 +21,7 @@ from app.web.webhook import PATH, Webhook, WebhookRules
 OTHER_BODIES_MOST: Final = 64 * 1024  # bytes; only the webhook takes more, by its own rule
 KEEPALIVE_S: Final = 75.0  # also how long a connection may take over its request's headers
 HANDLERS_S: Final = 5.0  # a running accept ends within its own deadline
+BACKLOG: Final = 1024  # connections: Telegram opens 100 at most, others may be many
 FIRST_WARM: Final = web.AppKey("first_warm", FirstWarm)
 
 
@@ -55,8 +57,15 @@ def create_app(parts: WebParts) -> web.Application:
 class WebServer:
     """One application on one address; port 0 takes any free one."""
 
-    def __init__(self, app: web.Application, host: str, port: int, keepalive_s: float = KEEPALIVE_S) -> None:
-        self._host, self._port = host, port
+    def __init__(
+        self,
+        app: web.Application,
+        host: str,
+        port: int,
+        keepalive_s: float = KEEPALIVE_S,
+        listener: socket.socket | None = None,
+    ) -> None:
+        self._host, self._port, self._listener = host, port, listener
         self._runner = web.AppRunner(
             app,
             access_log=None,
@@ -70,7 +79,7 @@ class WebServer:
         """Listen; raises OSError when the address is taken, with everything put back."""
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, self._host, self._port).start()
+            await self._site().start()
         except OSError:
             await self._runner.cleanup()
             raise
@@ -83,6 +92,20 @@ class WebServer:
     def port(self) -> int:
         """The port that it listens on."""
         return int(self._runner.addresses[0][1])
+
+    def _site(self) -> web.BaseSite:
+        if self._listener is not None:
+            return web.SockSite(self._runner, self._listener)
+        return web.TCPSite(self._runner, self._host, self._port)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Take the address before anything else is begun; raises OSError when that can't be.
+
+    Who connects meanwhile waits in the kernel until the server is there.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=BACKLOG)
 
 
 # ---------------------------------------------------------------- helpers

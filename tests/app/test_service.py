@@ -1,12 +1,14 @@
 """The whole service in one process: its restarts, its allow-list, its way out."""
 
 import asyncio
+import os
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import aiohttp
 import pytest
 
+from actors.ports import StoreDenied
 from app.dev import simulated
 from app.fleet import stats_of
 from app.polling import Polling
@@ -116,22 +118,29 @@ async def test_a_reply_that_may_have_been_sent_is_not_repeated(
     assert 1 == counters["turns_unknown"]
 
 
-async def test_a_store_that_can_not_be_opened_leaves_a_service_that_says_so(
+async def test_a_store_that_can_not_be_used_stops_the_start(
     telegram: TelegramSimulator, tmp_path: Path
 ) -> None:
-    """D2, A13: it listens, is degraded, names the cause, and answers 503 so that Telegram keeps the message."""
-    broken = settings(tmp_path, store=SqliteAddress(tmp_path / "no" / "such" / "folder.db"))
-    async with serving(telegram, broken) as service, aiohttp.ClientSession() as http:
-        async with http.get(f"{service.url}/health") as answer:
-            health = await answer.json()
-        telegram.say(5, "/help")
-        await asyncio.sleep(0.3)
-        refused = telegram.updates.counts.refused
-        waiting = telegram.updates.pending()
-    assert "degraded" == health["status"]
-    assert "folder.db" in health["actors"]["SessionCacheActor[0]"]["reason"]
-    assert 1 <= refused
-    assert 1 == waiting
+    """A folder that is not there is a wrong setting, and no outage."""
+    nowhere = SqliteAddress(tmp_path / "no" / "such" / "folder.db")
+    service = Service(simulated(settings(tmp_path, store=nowhere), telegram, telegram.url))
+    with pytest.raises(StoreDenied, match=r"folder\.db"):
+        await service.start()
+    await service.stop()
+
+
+async def test_a_taken_port_is_noticed_before_anything_is_begun(
+    telegram: TelegramSimulator, tmp_path: Path
+) -> None:
+    """No store is opened and Telegram is not called for a service that can't listen."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        chosen = settings(tmp_path, port=taken.getsockname()[1])
+        service = Service(simulated(chosen, telegram, telegram.url))
+        with pytest.raises(OSError, match="in use"):
+            await service.start()
+        await service.stop()
+    assert {} == dict(telegram.server.calls)
+    assert not os.listdir(tmp_path)
 
 
 async def test_polling_is_the_same_pipeline(telegram: TelegramSimulator, tmp_path: Path) -> None:
