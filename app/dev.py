@@ -1,6 +1,7 @@
 """`firstlight dev`: the service with a Telegram simulator in front and a console page, needing no account."""
 
 import secrets
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -9,10 +10,11 @@ from aiohttp import web
 
 from app.fleet import stats_of
 from app.service import Service
-from app.settings import Secret, Settings
+from app.settings import DEFAULT_STORE, Secret, Settings, SettingsError, SqliteAddress
 from app.telegram.simulator import TelegramSimulator
 from app.web.console import add_console
 
+DEV_STORE = SqliteAddress(Path("firstlight-dev.db"))
 STATS_S = 2.0  # for the page, which asks again anyway
 
 
@@ -20,9 +22,8 @@ class Dev:
     """Runs the simulator, then the service against it."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = msgspec.structs.replace(
-            settings, allowed_users=None
-        )  # the console's users are made up
+        # the console's users are made up, and a real bot's updates must never be worked here
+        self._settings = msgspec.structs.replace(settings, allowed_users=None, store=_own_store(settings))
         self.simulator = TelegramSimulator()
         self.service: Service | None = None
 
@@ -55,6 +56,15 @@ class Dev:
             return {"actors": {name: msgspec.to_builtins(each) for name, each in known.items()}}
 
         add_console(app, self.simulator, stats=stats, restart=service.system.restart_cold)
+
+
+def _own_store(settings: Settings) -> SqliteAddress:
+    """A file of its own unless another one is named; raises SettingsError for a store that others share."""
+    if not isinstance(settings.store, SqliteAddress):
+        raise SettingsError(
+            "FIRSTLIGHT_STORE", "is no file", "unset it: `dev` works on sqlite:///firstlight-dev.db"
+        )
+    return DEV_STORE if settings.store == DEFAULT_STORE else settings.store
 
 
 def simulated(settings: Settings, simulator: TelegramSimulator, api_url: str) -> Settings:

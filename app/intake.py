@@ -74,6 +74,7 @@ class UpdateIntake:
             update = self._judge(body)
         except IdentityNeeded:  # until getMe was answered, nobody can tell whether a group speaks to us
             return _again()
+        self._answer_callback(update)
         started = self._clock.monotonic_s()
         reply = await self._accept(update)
         match reply:
@@ -126,12 +127,18 @@ class UpdateIntake:
 
     # ------------------------------------------------------------ make durable
 
+    def _answer_callback(self, update: AcceptUpdate) -> None:
+        """Answer a pressed button at once, beside its acceptance: Telegram shows a spinner until then."""
+        query, callbacks = update.incoming.callback, self._callbacks
+        if query and callbacks is not None and update.verdict == "queue":
+            self._background.spawn("answer callback", lambda: _answer(callbacks, query))
+
     async def _accept(self, update: AcceptUpdate) -> SessionReply | None:
         try:
             with self._deadline.wait():
                 return await self._fleet.sessions.of(update.incoming.chat).ask(update)
         except (TimeoutError, Unreachable) as away:
-            log.warning("accept_unreachable", update=update.update, error=str(away))
+            log.warning("accept_unreachable", update=update.update, error=str(away) or "the deadline passed")
             return None
 
     # ------------------------------------------------------------ afterwards
@@ -142,9 +149,6 @@ class UpdateIntake:
             self._metrics.unanswered(update.verdict, update.reason)
             return _DURABLE
         self._take_turn(update)
-        query, callbacks = update.incoming.callback, self._callbacks
-        if query and callbacks is not None:
-            self._background.spawn("answer callback", lambda: _answer(callbacks, query))
         return _DURABLE
 
     def _duplicate(self, update: AcceptUpdate) -> Taken:

@@ -55,16 +55,6 @@ class Metrics:
             buckets=ACCEPT_BUCKETS_S,
             registry=self.registry,
         )
-        self._turns = Counter("firstlight_turns", "Turns by outcome.", ("outcome",), registry=self.registry)
-        self._tokens = Counter(
-            "firstlight_model_tokens", "Model tokens by direction.", ("direction",), registry=self.registry
-        )
-        self._telegram = Counter(
-            "firstlight_telegram_calls",
-            "Bot API calls by method and outcome.",
-            ("method", "outcome"),
-            registry=self.registry,
-        )
 
     def update(self, kind: str, outcome: str) -> None:
         """Count an update; unknown words count as `other`."""
@@ -77,19 +67,6 @@ class Metrics:
     def accepted(self, seconds: float) -> None:
         """Note how long a durable accept took."""
         self._accept.observe(seconds)
-
-    def turn(self, outcome: str) -> None:
-        """Count a turn that ended; `outcome` is a TurnState."""
-        self._turns.labels(outcome).inc()
-
-    def tokens(self, read: int, written: int) -> None:
-        """Count what a model read and wrote."""
-        self._tokens.labels("read").inc(read)
-        self._tokens.labels("written").inc(written)
-
-    def telegram_call(self, method: str, outcome: str) -> None:
-        """Count a Bot API call; both words are the caller's own, never from input."""
-        self._telegram.labels(method, outcome).inc()
 
     def page(self, actors: Sequence[ActorStats]) -> bytes:
         """The text that Prometheus reads (`CONTENT_TYPE`), with these statistics of the actors."""

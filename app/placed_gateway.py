@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import modal
 import structlog
 
+from app.fleet import warm_all
 from app.lazily import load
 from app.placed import begin, told_in_one_line
 from app.settings import Settings
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 GRACE_S: Final = 25  # running accepts end within 5 s, tickets under way within 10
+WARM_S: Final = (
+    15.0  # actors end their own warming within 5 s; an update that waits longer does so at Telegram
+)
 SWEEP_S: Final = 45.0  # below the function's own timeout
 
 
@@ -35,11 +39,12 @@ class PlacedGateway:
 
     @modal.enter()
     async def start(self) -> None:
-        """Look the actors up, then listen and have every one of them warm."""
+        """Look the actors up, have every one of them warm, then listen: no update finds one cold."""
         with told_in_one_line():
             settings, fleet = begin(serves=True), self.fleet()
             self._front = _front(settings, fleet, self.port)
         await fleet.connect()
+        await warm_all(fleet.members, WARM_S)
         await self._front.start()
         await fleet.keep(settings.scaling.session_cache.min_containers)
 

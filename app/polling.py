@@ -1,6 +1,8 @@
 """`firstlight poll`: the same pipeline as the webhook, fed by long polling; durable updates are confirmed."""
 
 import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import structlog
@@ -11,9 +13,12 @@ from app.metrics import Metrics
 from app.service import Gateway
 from app.settings import Settings
 from app.system import LocalSystem
+from app.telegram.methods import Polled
+from app.telegram.updates import IdentityNeeded, Unreadable, classify
 
 log = structlog.get_logger(__name__)
 
+DRAIN_S: Final = 10.0  # turns under way when the command is ended
 RETRY_S: Final = 2.0  # Telegram or the store is away; asked again, it gives the same updates
 
 
@@ -48,7 +53,7 @@ class Polling:
         if self._fetching is not None:
             self._fetching.cancel()
             await asyncio.gather(self._fetching, return_exceptions=True)
-        await self._system.world.background.drain(RETRY_S)
+        await self._system.world.background.drain(DRAIN_S)
         await self._system.stop()
         await self._gateway.stop()
 
@@ -56,9 +61,9 @@ class Polling:
         offset = 0
         while True:
             try:
-                for update in await self._gateway.client.get_updates(offset):
-                    await self._take(update.body)
-                    offset = update.update_id + 1
+                fetched = await self._gateway.client.get_updates(offset)
+                await asyncio.gather(*(self._take_all(lane) for lane in self._lanes(fetched)))
+                offset = max((update.update_id + 1 for update in fetched), default=offset)
             except TokenRefused as error:
                 log.error("telegram_token_refused", error=str(error))
                 self.refused.set()
@@ -66,6 +71,23 @@ class Polling:
             except TelegramError as error:
                 log.warning("poll_failed", error=str(error))
                 await asyncio.sleep(RETRY_S)
+
+    def _lanes(self, fetched: Sequence[Polled]) -> Iterable[Sequence[bytes]]:
+        """Put a chat's updates into one lane: they keep their order, and chats do not wait for one another."""
+        lanes = defaultdict[int, list[bytes]](list)
+        for update in fetched:
+            lanes[self._chat(update)].append(update.body)
+        return lanes.values()
+
+    def _chat(self, update: Polled) -> int:
+        try:
+            return classify(update.body, self._gateway.client.identity).incoming.chat
+        except (Unreadable, IdentityNeeded):
+            return 0
+
+    async def _take_all(self, bodies: Sequence[bytes]) -> None:
+        for body in bodies:
+            await self._take(body)
 
     async def _take(self, body: bytes) -> None:
         """Take an update in, again and again until it is durable: Telegram forgets it at the next call."""

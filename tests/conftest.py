@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.emulator import Emulator, EmulatorMissing, start_emulator
+
+settings.register_profile("ours", deadline=None)  # a busy machine is no failure
+settings.load_profile("ours")
 
 REQUIRED = os.environ.get("FIRSTLIGHT_REQUIRE_EMULATOR") == "1"
 

@@ -183,8 +183,11 @@ class Cluster:
 
     async def retire(self, place: Place) -> None:
         """Route nothing more to a container, let it finish within its grace, and end it."""
-        self._pool_of(place).leave(place)
-        place.container.died = lambda _: self._pool_of(place).abandoned(place)
+        pool = self._pool_of(place)
+        pool.leave(place)
+        if not pool.places:  # a deploy and a second owner's end can meet
+            self._later(REPLACED_S, place.again)
+        place.container.died = lambda _: pool.abandoned(place)
         ending = place.container.run(self._finish(place), "finish")
         await asyncio.wait((ending,), timeout=GRACE_S)
         place.container.kill()
@@ -220,7 +223,7 @@ class Cluster:
         """Boot a container; one that died is replaced after a while. Half of them take inputs before they are warm."""
         container = self._container(pool.name)
         await asyncio.sleep(self._world.dice.uniform(*BOOT_S))
-        place = Place(container, make(container))
+        place = Place(container, make(container), again)
         container.died = lambda _: self._died(pool, place, again)
         early = self._world.dice.random() < 0.5
         if early:

@@ -12,7 +12,8 @@ from actors.skill_registry import SkillRegistryActor
 from app.chaos.container import Container
 from app.chaos.faults import Faults
 from app.chaos.ledger import Ledger
-from app.chaos.memory_store import MemoryDatabase
+from app.chaos.memory_database import MemoryDatabase
+from app.chaos.memory_store import MemorySessionStore, MemorySkillStatsStore
 from app.chaos.mind import ChaosModel, FewSkills, MarkingRenderer
 from app.chaos.network import Network
 from app.chaos.store_port import ShakySessions, ShakyStatistics, StoreLine
@@ -63,7 +64,9 @@ class Crew:
         meter = Meter()
         return SkillRegistryActor(
             files=FewSkills(),
-            store=ShakyStatistics(self.world.line, container, self.world.database.skills(meter)),
+            store=ShakyStatistics(
+                self.world.line, container, MemorySkillStatsStore(self.world.database, meter)
+            ),
             meter=meter,
             clock=container.clock,
             chance=container.chance,
@@ -115,7 +118,7 @@ class Crew:
 
     def sessions(self, container: Container, meter: Meter) -> SessionStore:
         """A shard's store."""
-        return ShakySessions(self.world.line, container, self.world.database.sessions(meter))
+        return ShakySessions(self.world.line, container, MemorySessionStore(self.world.database, meter))
 
     def telegram(self, container: Container) -> Telegram:
         """An agent's Telegram."""

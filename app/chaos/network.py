@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
@@ -43,10 +44,12 @@ class Input:
 
 
 class Place:
-    """A container in a pool, with its actor and the inputs that run in it."""
+    """A container in a pool, with its actor, the inputs that run in it, and how to start another like it."""
 
-    def __init__(self, container: Container, actor: Actor[Any]) -> None:
-        self.container, self.actor = container, actor
+    def __init__(
+        self, container: Container, actor: Actor[Any], again: Callable[[], Awaitable["Place"]]
+    ) -> None:
+        self.container, self.actor, self.again = container, actor, again
         self.inputs: dict[Input, None] = {}
 
 

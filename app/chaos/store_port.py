@@ -24,7 +24,7 @@ from actors.ports import (
 from app.chaos.container import Container
 from app.chaos.faults import Faults
 from app.chaos.ledger import Ledger
-from app.chaos.memory_store import MemoryDatabase
+from app.chaos.memory_database import MemoryDatabase
 from contracts.turns import TurnState
 
 T = TypeVar("T")
@@ -53,7 +53,7 @@ class StoreLine:
         if fault or container.loop.time() < self.down_until_s:
             self._ledger.trouble(where)
         try:
-            return await container.reach(self._carry(container, fault, work, session), DEADLINE_S)
+            return await container.reach(self._carry(container, fault, where, work, session), DEADLINE_S)
         except TimeoutError:
             raise StoreDown(f"no answer within {DEADLINE_S:g} s") from None
         except StoreError:
@@ -70,7 +70,12 @@ class StoreLine:
         return fault
 
     async def _carry(
-        self, container: Container, fault: str, work: Callable[[], Awaitable[T]], session: int | None
+        self,
+        container: Container,
+        fault: str,
+        where: str,
+        work: Callable[[], Awaitable[T]],
+        session: int | None,
     ) -> T:
         """The call's way through the world, which no death of its container stops."""
         await asyncio.sleep(self._dice.uniform(*WAY_S))
@@ -78,6 +83,8 @@ class StoreLine:
         if container.loop.time() < self.down_until_s:
             raise StoreDown("the store is out of order")
         done = await work()
+        if fault:  # it takes effect now, perhaps long after its caller has given up
+            self._ledger.trouble(where)
         if fault == "store_killed_after":
             container.kill()
         if fault == "store_reply_lost":

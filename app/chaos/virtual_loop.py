@@ -40,8 +40,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
     took. `created` hears of each new task and the context that it runs in.
     """
 
-    def __init__(self) -> None:
-        self._lives = False
+    def __init__(self, most_steps: int = MOST_STEPS_AT_ONCE) -> None:
+        self._lives, self._most_steps = False, most_steps
         super().__init__()
         self.failures: list[str] = []
         self.tasks: dict[asyncio.Task[Any], None] = {}
@@ -76,7 +76,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             if not handle.cancelled():
                 handle._run()
             steps += 1
-            if steps > MOST_STEPS_AT_ONCE:
+            if steps > self._most_steps:
                 raise Spin(f"{steps} callbacks at {self._now:.3f} s")
 
     def _jump(self) -> None:
@@ -150,9 +150,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.failures.append(f"{context.get('message')}: {context.get('exception')!r}")
 
 
-def run_virtually(main: Callable[[VirtualLoop], Coroutine[Any, Any, T]]) -> T:
+def run_virtually(
+    main: Callable[[VirtualLoop], Coroutine[Any, Any, T]], *, most_steps: int = MOST_STEPS_AT_ONCE
+) -> T:
     """Run a program on a virtual loop of its own; whatever it leaves running is cancelled at its end."""
-    loop = VirtualLoop()
+    loop = VirtualLoop(most_steps)
     try:
         return loop.run_until_complete(main(loop))
     finally:

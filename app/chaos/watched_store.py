@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from actors.ports import Appended, LeaseRecord, SessionRecord, TurnWrite, TurnWritten, UpdateRecord
 from app.chaos.ledger import Ledger
-from app.chaos.memory_store import MemoryDatabase
+from app.chaos.memory_database import MemoryDatabase
 from app.chaos.trace import Trace
 
 

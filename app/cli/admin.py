@@ -10,8 +10,9 @@ from rich.table import Table
 
 from app.cli.running import fail, run, service_url, settings
 from app.settings import Settings
+from app.web.admin import WARM_DEADLINE_S
 
-ANSWER_S = 60.0  # a warm has a deadline of its own, below this
+ANSWER_S = WARM_DEADLINE_S + 10.0  # the service's own deadline comes first, with a reason
 
 
 @click.command()
@@ -19,10 +20,11 @@ ANSWER_S = 60.0  # a warm has a deadline of its own, below this
 @click.option("--shard", type=click.IntRange(min=0), help="One shard of SessionCacheActor.")
 @click.option("--force", is_flag=True, help="Start afresh, also while a pass is running.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def warm(actor: str, shard: int | None, force: bool, as_json: bool) -> None:
+@click.option("--url", help="The service's address (default http://FIRSTLIGHT_HOST:FIRSTLIGHT_PORT).")
+def warm(actor: str, shard: int | None, force: bool, as_json: bool, url: str | None) -> None:
     """Warm ACTOR (or all) of the running service, and show the reports."""
     wish = {"actor": actor, "force": force} | ({} if shard is None else {"shard": shard})
-    answer = run(_ask(settings(), "POST", "/admin/warm", wish))
+    answer = run(_ask(settings(), url, "POST", "/admin/warm", wish))
     if as_json:
         return click.echo(msgspec.json.encode(answer))
     table = Table("actor", "status", "source", "requested", "loaded", "failed", "store reads", "ms")
@@ -33,9 +35,10 @@ def warm(actor: str, shard: int | None, force: bool, as_json: bool) -> None:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def stats(as_json: bool) -> None:
+@click.option("--url", help="The service's address (default http://FIRSTLIGHT_HOST:FIRSTLIGHT_PORT).")
+def stats(as_json: bool, url: str | None) -> None:
     """Show what the actors of the running service tell of themselves."""
-    answer = run(_ask(settings(), "GET", "/admin/stats", None))
+    answer = run(_ask(settings(), url, "GET", "/admin/stats", None))
     if as_json:
         return click.echo(msgspec.json.encode(answer))
     table = Table("actor", "warm", "entries", "bytes", "hits", "misses", "store reads", "store writes")
@@ -44,9 +47,11 @@ def stats(as_json: bool) -> None:
     return Console().print(table)
 
 
-async def _ask(chosen: Settings, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
+async def _ask(
+    chosen: Settings, base: str | None, method: str, path: str, body: dict[str, Any] | None
+) -> dict[str, Any]:
     token = chosen.require_admin_token().reveal()
-    url = f"{service_url(chosen)}{path}"
+    url = f"{(base or service_url(chosen)).rstrip('/')}{path}"
     headers = {"Authorization": f"Bearer {token}"}
     try:
         async with (

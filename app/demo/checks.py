@@ -37,17 +37,17 @@ class Proof(Value, frozen=True, kw_only=True):
 
 
 class Served(Value, frozen=True, kw_only=True):
-    """Store reads of the actors' first requests after a restart; `counted`: each actor served one."""
+    """Store reads of all actors since a restart; `warmed`: the shard had sessions to serve from, and served."""
 
     reads: int
-    counted: bool
+    warmed: bool
 
 
 def after_restart(stats: Sequence[ActorStats]) -> Served:
-    """What the first request after the restart cost, in all actors that served it."""
-    first = [each.first_request for each in stats if each.first_request is not None]
-    served = any(each.actor == "SessionCacheActor" and each.first_request is not None for each in stats)
-    return Served(reads=sum(each.store_reads for each in first), counted=served)
+    """What all requests since the restart cost, asked right after the first turn was answered."""
+    shards = [each for each in stats if each.actor == "SessionCacheActor" and each.first_request is not None]
+    warmed = any(each.warm is not None and each.warm.loaded > 0 for each in shards)
+    return Served(reads=sum(each.store_reads.calls for each in stats), warmed=warmed)
 
 
 async def prove(dev: Dev, lines: Sequence[Said]) -> Proof:

@@ -24,19 +24,3 @@ def test_two_services_count_apart() -> None:
     first.update("message", "queue")
     assert 'firstlight_updates_total{kind="message",outcome="queue"} 1.0' in first.page(()).decode()
     assert "firstlight_updates_total{" not in second.page(()).decode()
-
-
-def test_turns_tokens_and_calls_are_counted() -> None:
-    """By outcome, by direction, by method and outcome."""
-    metrics = Metrics()
-    metrics.turn("answered")
-    metrics.tokens(100, 7)
-    metrics.telegram_call("sendMessage", "sent")
-    lines = metrics.page(()).decode().splitlines()
-    for line in (
-        'firstlight_turns_total{outcome="answered"} 1.0',
-        'firstlight_model_tokens_total{direction="read"} 100.0',
-        'firstlight_model_tokens_total{direction="written"} 7.0',
-        'firstlight_telegram_calls_total{method="sendMessage",outcome="sent"} 1.0',
-    ):
-        assert line in lines
