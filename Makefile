@@ -2,7 +2,8 @@
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 PYTHON_CODE := $(wildcard app actors contracts modal_app.py tests)
-PYTEST_ARGS ?=
+# Two workers: many tests wait, for leases, sockets and processes, and the machines that check have two cores.
+PYTEST_ARGS ?= -n 2 --dist worksteal
 LOCK := $(BIN)/uv pip compile --quiet --no-config --universal --generate-hashes --python-version 3.11 --no-header $(LOCK_ARGS)
 export UV_VERSION
 ifdef PYTHON
@@ -53,7 +54,7 @@ format: dev-setup ## sort imports, fix what can be fixed, and format
 	@$(BIN)/ruff format $(PYTHON_CODE)
 
 soak: dev-setup ## the long suites
-	@$(BIN)/pytest -m soak --timeout=3600 $(PYTEST_ARGS)
+	@$(BIN)/pytest -m soak --timeout=3600 -rA
 
 bench: dev-setup ## the benchmarks, with a table and plots
 	@$(BIN)/python -m tests.bench
