@@ -6,7 +6,7 @@ from typing import ClassVar, Generic, TypeVar
 import structlog
 
 from actors.meter import Meter, Scope, metered
-from actors.ports import Clock, StoreDenied, StoreError
+from actors.ports import Clock, StoreDenied, StoreError, VersionConflict
 from actors.warming import Warmer
 from contracts.base import Message
 from contracts.codec import Decoder, UnreadableFrame, encode, read_warm
@@ -32,6 +32,7 @@ class Actor(ABC, Generic[Request]):
         self.clock, self.meter, self.shard = clock, meter, shard
         self._started_at = 0.0
         self._first: FirstRequest | None = None
+        self._trouble, self._failures = "", 0
         self.counters: dict[str, int] = {}
 
     warmer: Warmer
@@ -59,9 +60,11 @@ class Actor(ABC, Generic[Request]):
         except UnreadableFrame as unreadable:
             self.count("unreadable")
             return encode(unreadable.fault)
-        started = self.clock.monotonic_s()
+        started, failures = self.clock.monotonic_s(), self._failures
         with metered(background=isinstance(request, self.housekeeping)) as scope:
             reply = await self._answer(request)
+        if scope.reads.calls + scope.writes.calls and self._failures == failures:
+            self._trouble = ""
         if self._first is None and not scope.background:
             self._first = self._cost(scope, started)
         return encode(reply)
@@ -100,6 +103,11 @@ class Actor(ABC, Generic[Request]):
         """Add to a counter; `what` is from a fixed vocabulary, never from input."""
         self.counters[what] = self.counters.get(what, 0) + by
 
+    def store_failed(self, error: StoreError) -> None:
+        """Note that the store did not answer a request: the actor is degraded until it answers one again."""
+        self._failures += 1
+        self._trouble = f"{type(error).__name__}: {error}"[:300]
+
     def base_stats(self) -> ActorStats:
         """The statistics that all actors share; use `msgspec.structs.replace` to add a cache's."""
         return ActorStats(
@@ -110,7 +118,7 @@ class Actor(ABC, Generic[Request]):
             store_writes=self.meter.request_writes.use(),
             background_reads=self.meter.background_reads.use(),
             background_writes=self.meter.background_writes.use(),
-            degraded=self.warmer.degraded,
+            degraded=self._trouble or self.warmer.degraded,
             warm=self.warmer.last,
             first_request=self._first,
             counters=dict(self.counters),
@@ -122,9 +130,12 @@ class Actor(ABC, Generic[Request]):
         try:
             return await self.answer(request)
         except StoreDenied as denied:
+            self.store_failed(denied)
             log.error("store_denied", actor=self.name, error=str(denied))
             return StoreRefused(detail=str(denied))
         except StoreError as down:
+            if not isinstance(down, VersionConflict):  # the store answered: somebody else was faster
+                self.store_failed(down)
             log.warning("store_down", actor=self.name, error=str(down))
             return StoreUnavailable(detail=str(down))
         except Exception as defect:

@@ -43,6 +43,7 @@ RENEW_S = 5.0  # a third of the lease, so that two renewals may be lost
 TYPING_S = 4.0  # Telegram shows typing for at most 5 s
 TYPING_AFTER_S = 0.3  # a quick answer needs no sign of life
 STORE_AWAY_S = 2.0  # a commit that the store did not take is tried again by the sweeper after this
+LOST_TURNS = 3  # turns that another owner ended meanwhile; the chat's next one is still to be taken
 CLOSE_S = 5.0  # connections that do not close end with the process
 
 Claimed = TurnClaimed | OutboxClaimed
@@ -102,8 +103,8 @@ class ChatAgent(Actor[ChatRequest]):
     async def answer(self, request: ChatRequest) -> Message:
         """Answer a request; the whole protocol at once."""
         match request:
-            case TakeTurn(chat=chat):
-                return await self._take(chat)
+            case TakeTurn():
+                return await self._take(request)
 
     def statistics(self) -> ActorStats:
         """What the agent tells of itself."""
@@ -135,12 +136,20 @@ class ChatAgent(Actor[ChatRequest]):
 
     # ------------------------------------------------------------ turns
 
-    async def _take(self, chat: int) -> TurnsTaken:
+    async def _take(self, ticket: TakeTurn) -> TurnsTaken:
         """Work the chat's mailbox until it is empty, held by another, or this call has run long enough."""
-        shard, started, turns = self._sessions.of(chat), self.clock.monotonic_s(), 0
-        claim = ClaimTurn(chat=chat, owner=self._chance.token())  # of this call: another one is another owner
+        chat, started, turns, lost = ticket.chat, self.clock.monotonic_s(), 0, 0
+        shard, owner = self._sessions.of(chat), self._chance.token()  # another call is another owner
+        claim = ClaimTurn(chat=chat, owner=owner, bot=ticket.bot, update=ticket.update)
         while not self._stop.is_set():
-            stopped_by = await self._next(claim, shard)
+            claimed = await insist(self.clock, lambda: shard.ask(claim))  # noqa: B023 awaited here
+            stopped_by = await self._claimed(claimed, shard)
+            claim = _following(claim, claimed)
+            if stopped_by == "lost" and lost < LOST_TURNS:
+                lost += 1
+                # As somebody new: who claims again under his name is told again to send what he has sent.
+                claim = msgspec.structs.replace(claim, owner=self._chance.token())
+                continue
             if stopped_by:
                 return TurnsTaken(chat=chat, turns=turns + (stopped_by == "empty"), stopped_by=stopped_by)
             turns += 1
@@ -149,9 +158,9 @@ class ChatAgent(Actor[ChatRequest]):
                 return TurnsTaken(chat=chat, turns=turns, stopped_by="budget")
         return TurnsTaken(chat=chat, turns=turns, stopped_by="stopping")
 
-    async def _next(self, claim: ClaimTurn, shard: SessionShardRef) -> str:
-        """Take the chat's next turn; gives why there is no further one, or an empty string if there may be."""
-        match await insist(self.clock, lambda: shard.ask(claim)):
+    async def _claimed(self, reply: Message, shard: SessionShardRef) -> str:
+        """Work the claimed turn; gives why there is no further one, or an empty string if there may be."""
+        match reply:
             case TurnClaimed() as turn:
                 return await self._worked(shard, turn, self._turn(shard, turn))
             case OutboxClaimed() as turn:
@@ -161,7 +170,7 @@ class ChatAgent(Actor[ChatRequest]):
             case TurnHeld():
                 return "held"
             case fault:
-                log.warning("claim_failed", chat=claim.chat, fault=repr(fault))
+                log.warning("claim_failed", fault=repr(fault))
                 return "fault"
 
     async def _worked(
@@ -188,7 +197,7 @@ class ChatAgent(Actor[ChatRequest]):
         if turn.incoming.migrate_to:
             return await self._migrate(shard, turn)
         reply = await self._reply(shard, turn)
-        return "held" if reply is None else await self._commit(shard, turn, reply)
+        return "held" if reply is None else await self._commit(shard, turn, _encodable(reply))
 
     async def _reply(self, shard: SessionShardRef, turn: TurnClaimed) -> Reply | None:
         """Make the reply while the lease is renewed; None when the lease was lost on the way."""
@@ -227,7 +236,7 @@ class ChatAgent(Actor[ChatRequest]):
     def _not_committed(self, shard: SessionShardRef, turn: TurnClaimed, fault: Message) -> str:
         log.warning("commit_failed", chat=turn.chat, fault=repr(fault))
         if isinstance(fault, LeaseLost):
-            return "held"
+            return "lost"
         away = (
             isinstance(fault, Fault) and fault.retry
         )  # a store that refuses what is written counts as an attempt
@@ -241,6 +250,8 @@ class ChatAgent(Actor[ChatRequest]):
         if isinstance(recorded, DeliveryRecorded):
             self.count("turns")
             return _go_on(recorded.waiting)
+        if isinstance(recorded, LeaseLost):
+            return "lost"
         return "fault" if isinstance(recorded, Fault) else "held"
 
     async def _migrate(self, shard: SessionShardRef, turn: TurnClaimed) -> str:
@@ -316,6 +327,23 @@ class ChatAgent(Actor[ChatRequest]):
                 await (self._telegram.connect() if what == "telegram" else self._model.connect())
             except TelegramError as error:
                 tally.fail(f"{what}: {error}", entries=0, retry=not isinstance(error, TokenRefused))
+
+
+def _encodable(reply: Reply) -> Reply:
+    """Halves of characters, which a model may give and nobody takes, become question marks."""
+    append = tuple(msgspec.structs.replace(each, text=_whole(each.text)) for each in reply.append)
+    return msgspec.structs.replace(reply, text=_whole(reply.text), append=append)
+
+
+def _whole(text: str) -> str:
+    return text.encode(errors="replace").decode()
+
+
+def _following(claim: ClaimTurn, claimed: Message) -> ClaimTurn:
+    """The next claim of the call; it names the turn that is through, which the shard's other owner may not know."""
+    if not isinstance(claimed, Claimed):
+        return claim
+    return msgspec.structs.replace(claim, bot=claimed.bot, update=claimed.update, done=True)
 
 
 def _go_on(waiting: int) -> str:

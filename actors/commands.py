@@ -15,6 +15,7 @@ MODES: Final[Mapping[str, str]] = {
     "detailed": "with the reasons and the steps",
 }
 LISTED_SKILLS: Final = 40  # what fits on a phone's screen or three; /skill finds the others by name
+_NAMES_US: Final = re.compile(r"/[A-Za-z0-9_]{1,32}@\w")  # what names another bot is not queued
 _COMMAND: Final = re.compile(r"/([A-Za-z0-9_]{1,32})(?:@\w+)?(?:\s+|$)")
 
 
@@ -58,11 +59,13 @@ def read_command(incoming: Incoming) -> Command | None:
 
 
 def run_command(name: str, situation: Situation) -> Reply:
-    """Answer a command; an unknown one is answered in private, and ignored in a group, where it may be another's."""
+    """Answer a command; an unknown one is ignored in a group, where it may be another's, unless it names us."""
     command = COMMANDS.get(name)
     if command is not None:
         return command(situation)
-    if situation.incoming.callback or situation.incoming.chat_type != "private":
+    incoming = situation.incoming
+    ours = incoming.chat_type == "private" or _NAMES_US.match(incoming.text)
+    if incoming.callback or not ours:
         return Reply(outcome="ignored", reason="unknown command")
     return Reply(text=f"I don't know the command `/{name}`. /help lists what I know.")
 

@@ -103,7 +103,8 @@ class Delivery:
                 return begun if isinstance(begun, Fault) else None
         return None
 
-    async def _send(self, chat: int, chunk: Chunk) -> Sent:
+    async def _send(self, chat: int, chunk: Chunk, *, follow: bool = True) -> Sent:
+        """Try once; a group that became a supergroup, so that nothing was sent, is followed there at once."""
         try:
             async with asyncio.timeout(SEND_S):
                 return Sent(state="sent", message=await self._send_readable(chat, chunk))
@@ -114,9 +115,12 @@ class Delivery:
             return Sent(state="planned", reason=str(error), retry_after_s=ALARM_RETRY_S)
         except MaybeSent as error:
             return Sent(state="unknown", reason=str(error))
-        except (ChatGone, CallRefused, TextRefused) as error:
-            reason = f"{type(error).__name__}: {error}"
-            return Sent(state="failed", reason=reason, gone=isinstance(error, ChatGone))
+        except ChatGone as gone:
+            if follow and gone.migrate_to:
+                return await self._send(gone.migrate_to, chunk, follow=False)
+            return Sent(state="failed", reason=f"ChatGone: {gone}", gone=True)
+        except (CallRefused, TextRefused) as error:
+            return Sent(state="failed", reason=f"{type(error).__name__}: {error}")
         except (TelegramError, TimeoutError) as error:
             return Sent(state="unknown", reason=str(error) or "no answer")
 

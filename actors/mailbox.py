@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from actors.ports import LeaseRecord, StoreDown, UpdateRecord
 
@@ -22,7 +23,8 @@ class MailboxBusy(StoreDown):
 class Lease:
     """A lease in memory; `expires_at` in seconds of the monotonic clock.
 
-    `ending` says that a write which ends the turn had no answer, so that it may have happened.
+    `ending` says that a write which ends the turn had no answer, so that it may have happened. `foreign`:
+    it was given by another container, which may have ended or renewed it since.
     """
 
     id: str
@@ -31,6 +33,7 @@ class Lease:
     attempt: int
     expires_at: float
     ending: bool = False
+    foreign: bool = False
 
     def record(self) -> LeaseRecord:
         """The lease as the store keeps it."""
@@ -43,13 +46,14 @@ class Mailbox:
 
     `waiting` is what the store last said. Where it differs from what is held here, another container wrote
     to the mailbox, and it has to be read again. `unborn` is a lease whose claim failed, so that nobody sent
-    anything under it.
+    anything under it. `stored` is the lease in the store when the mailbox was last read.
     """
 
     records: dict[str, UpdateRecord] = field(default_factory=dict)
     waiting: int = 0
     counted_at: int = 0
     lease: Lease | None = None
+    stored: LeaseRecord | None = None
     unborn: str = ""
     suspect: bool = False
     attempts: dict[str, int] = field(default_factory=dict)
@@ -101,6 +105,7 @@ class Mailboxes:
         self._boxes: dict[int, Mailbox] = {}
         self._gates: dict[int, _Gate] = {}
         self._ended: dict[str, str] = {}
+        self._over: dict[str, None] = {}
         self._max_chats = max_chats
 
     def __len__(self) -> int:
@@ -140,8 +145,24 @@ class Mailboxes:
         """Note that an update has ended, and under which lease."""
         if box.lease is not None and box.lease.update_key == record.key:
             self._remember_end(box.lease)
+        self._over[record.key] = None
+        _bound(self._over)
         box.end(record, waiting)
         self.close_if_empty(record.chat)
+
+    def is_doubted(self, chat: int) -> bool:
+        """Whether the next look at the mailbox reads it from the store.
+
+        A mailbox that is not whole is made suspect: an append meanwhile could make it look whole by its number.
+        """
+        box = self._boxes.get(chat)
+        if box is not None and not box.whole:
+            box.suspect = True
+        return box is None or box.suspect
+
+    def is_over(self, update_key: str) -> bool:
+        """Whether the update was ended here, not long ago."""
+        return update_key in self._over
 
     def has_ended(self, lease: str, update_key: str) -> bool:
         """Whether the turn was ended under this lease, so that the request at hand is a repeated one."""
@@ -150,7 +171,7 @@ class Mailboxes:
     def load(
         self, chat: int, records: Iterable[UpdateRecord], lease: LeaseRecord | None, now: float
     ) -> Mailbox:
-        """Take over what was read from the store; a living lease held here is kept. An empty one is not held."""
+        """Take over what was read from the store; a lease held here stays unless a living one is stored."""
         box = self.open(chat)
         box.records = {record.key: record for record in records}
         box.waiting, box.suspect = len(box.records), False
@@ -189,6 +210,7 @@ class Mailboxes:
             yield free
 
     def _settle_lease(self, box: Mailbox, stored: LeaseRecord | None, now: float) -> None:
+        box.stored = stored
         if box.lease is not None and box.lease.update_key not in box.records:
             if box.lease.ending:
                 self._remember_end(box.lease)
@@ -196,13 +218,13 @@ class Mailboxes:
         if stored is None or stored.update_key not in box.records:
             return
         box.attempts[stored.update_key] = max(stored.attempt, box.attempts.get(stored.update_key, 0))
-        if box.living_lease(now) is None:
-            box.lease = _foreign(stored, now)
+        ours = box.living_lease(now)
+        if ours is None or (ours.id != stored.lease and stored.age_s < LEASE_S):
+            box.lease = foreign(stored, now)  # of two that two containers gave, the stored one counts
 
     def _remember_end(self, lease: Lease) -> None:
         self._ended[lease.id] = lease.update_key
-        if len(self._ended) > ENDED_LEASES:
-            del self._ended[next(iter(self._ended))]
+        _bound(self._ended)
 
     def _make_room(self) -> None:
         if len(self._boxes) >= self._max_chats:
@@ -225,6 +247,12 @@ class _Gate:
             raise MailboxBusy(f"the chat's mailbox was busy for {GATE_WAIT_S:g} s") from None
 
 
-def _foreign(lease: LeaseRecord, now: float) -> Lease:
+def foreign(lease: LeaseRecord, now: float) -> Lease:
+    """A lease as it was read from the store, with the life that store time leaves it."""
     left = max(0.0, LEASE_S - max(0.0, lease.age_s))
-    return Lease(lease.lease, lease.owner, lease.update_key, lease.attempt, now + left)
+    return Lease(lease.lease, lease.owner, lease.update_key, lease.attempt, now + left, foreign=True)
+
+
+def _bound(remembered: dict[str, Any]) -> None:
+    if len(remembered) > ENDED_LEASES:
+        del remembered[next(iter(remembered))]

@@ -78,6 +78,8 @@ class SessionRecord(Value, frozen=True, kw_only=True):
     """`telegram_sessions/{chat}`: `body` is a msgpack Session, opaque to stores, empty in a tombstone.
 
     `version` as in UpdateRecord; `updated_at` is store time in Unix seconds, set by the store at each write.
+    `revision` is the store's, too: another number after each write, told with every append and turn written,
+    so that a container learns without a read that its session is outdated. 0: never written.
     """
 
     chat: int
@@ -85,6 +87,7 @@ class SessionRecord(Value, frozen=True, kw_only=True):
     body: bytes = b""
     version: int = 0
     updated_at: float = 0.0
+    revision: int = 0
 
 
 class LeaseRecord(Value, frozen=True, kw_only=True):
@@ -98,11 +101,12 @@ class LeaseRecord(Value, frozen=True, kw_only=True):
 
 
 class Appended(Value, frozen=True, kw_only=True):
-    """The outcome of an append. Not created: the update was there, and nothing was written."""
+    """The outcome of an append, with the session's `revision`. Not created: it was there, nothing was written."""
 
     created: bool
     version: int = 0
     waiting: int = 0
+    revision: int = 0
 
 
 class ChatState(Value, frozen=True, kw_only=True):
@@ -126,20 +130,24 @@ class TurnWrite(Value, frozen=True, kw_only=True):
 
     `update` is written if the stored version equals `update.version`. `session` likewise (0: it must not
     exist yet); None leaves it alone. An update that is not `open` any more leaves the mailbox in the same
-    commit and, with the mailbox, its lease. `operation` names the write: repeated after a lost reply it succeeds again.
+    commit and, with the mailbox, its lease. One that stays open renews `lease` at store time, so that a turn
+    is never in the store without the lease of its owner; None leaves the stored one alone.
+    `operation` names the write: repeated after a lost reply it succeeds again.
     """
 
     operation: str
     update: UpdateRecord
     session: SessionRecord | None = None
+    lease: LeaseRecord | None = None
 
 
 class TurnWritten(Value, frozen=True, kw_only=True):
-    """The new versions, and how many open updates the chat has left."""
+    """The new versions, how many open updates the chat has left, and its session's `revision`."""
 
     update_version: int
     session_version: int = 0
     waiting: int = 0
+    revision: int = 0
 
 
 class SessionStore(Protocol):

@@ -46,6 +46,8 @@ log = structlog.get_logger(__name__)
 
 SESSION_TTL_S = 3600.0  # DESIGN 5; a session that another owner changed is noticed at the next commit anyway
 NEGATIVE_TTL_S = 300.0  # a new chat's first turn writes its session, so an absence is short-lived
+MAX_REVISIONS = 50_000  # of 64 bytes each; more sessions than L1 holds in its 64 MiB
+UNKNOWN_REVISION = -1  # of a session written beside a turn: the next append's makes the shard read it once
 WRITE_TRIES = 3  # C6: reload and reapply; a session has one owner, so a second conflict is already rare
 
 Change = Callable[[Session | None], Session | None]
@@ -91,6 +93,7 @@ class SessionCacheActor(Actor[SessionRequest]):
             clock=clock.monotonic_s,
             name="sessions",
         )
+        self._revisions: dict[int, int] = {}
         self._mailboxes = Mailboxes()
         self._turns = TurnStore(
             shard,
@@ -176,14 +179,31 @@ class SessionCacheActor(Actor[SessionRequest]):
     def learn(self, session: SessionRecord) -> None:
         """Take over a session that was durably written or read; an older version changes nothing."""
         if session.body:
-            self._sessions.put(session.chat, session.body, session.version)
+            held = self._sessions.put(session.chat, session.body, session.version)
         else:
-            self._sessions.put_absent(session.chat, session.version)
+            held = self._sessions.put_absent(session.chat, session.version)
+        if held:
+            self._note_revision(session.chat, session.revision)
 
     def unlearn(self, chat: int) -> None:
         """Drop a session whose write may or may not have happened."""
         self.doubts += 1
         self._sessions.remove(chat)
+
+    def told(self, chat: int, revision: int) -> None:
+        """Drop the session if the store has it at another revision: the shard's other owner wrote it."""
+        if self._revisions.get(chat) == revision:
+            return
+        if self._sessions.remove(chat):
+            self.doubts += 1
+            self.count("sessions_outdated")
+
+    def _note_revision(self, chat: int, revision: int) -> None:
+        """Remember it with the session; a forgotten one costs a read."""
+        self._revisions.pop(chat, None)
+        self._revisions[chat] = revision
+        if len(self._revisions) > MAX_REVISIONS:
+            del self._revisions[next(iter(self._revisions))]
 
     # ------------------------------------------------------------ requests
 
@@ -236,7 +256,7 @@ class SessionCacheActor(Actor[SessionRequest]):
         except BaseException:
             self.unlearn(record.chat)  # it may have happened: the next reader asks the store
             raise
-        self.learn(msgspec.structs.replace(record, version=version))
+        self.learn(msgspec.structs.replace(record, version=version, revision=UNKNOWN_REVISION))
         return version
 
     # ------------------------------------------------------------ warming
@@ -248,6 +268,10 @@ class SessionCacheActor(Actor[SessionRequest]):
             recent = await self._store.recent_sessions(self.shard or 0, self._options.warm_sessions)
         tally.requested = len(recent.sessions) + len(recent.set_aside)
         seeded = self._sessions.seed((each.chat, each.body, each.version) for each in recent.sessions)
+        for each in recent.sessions:
+            held = self._sessions.peek(each.chat)
+            if held is not None and held.version == each.version:
+                self._note_revision(each.chat, each.revision)
         tally.loaded, tally.skipped = seeded.kept + seeded.newer, seeded.no_room
         tally.bytes = sum(len(each.body) for each in recent.sessions)
         for poison in recent.set_aside:
@@ -262,6 +286,7 @@ class SessionCacheActor(Actor[SessionRequest]):
             self.count("sessions_set_aside")
             log.warning("session_set_aside", session=poison.file, reason=poison.reason)
         found = next((each for each in batch.sessions if each.chat == chat), None)
+        self._note_revision(chat, found.revision if found is not None else 0)
         if found is None:
             return Versioned(value=None)
         return Versioned(value=found.body or None, version=found.version)

@@ -89,6 +89,7 @@ class SkillRegistryActor(Actor[SkillRequest]):
             store,
             clock=clock,
             background=background,
+            failed=self.store_failed,
             read_deadline_s=self._options.stats_deadline_s,
             write_deadline_s=self._options.write_deadline_s,
         )
@@ -240,7 +241,10 @@ class SkillRegistryActor(Actor[SkillRequest]):
         tally.source = "files"
         with tally.phase("files"):
             library = await self._readable()
-        tally.requested, tally.bytes = len(library), library.bytes
+        aside = library.catalog.set_aside
+        tally.requested, tally.bytes = len(library) + len(aside), library.bytes
+        for file in aside:
+            tally.fail(f"{file.file}: {file.reason}", degrades=False)
         log.info("cache_warming_skills", count=len(library))
         if library.names:
             with tally.phase("statistics"):

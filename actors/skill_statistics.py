@@ -1,7 +1,7 @@
 """Run statistics of skills: cached for minutes, loaded once for all who wait, never a failure taken for zero."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
@@ -36,10 +36,11 @@ class SkillStatistics:
         *,
         clock: Clock,
         background: Background,
+        failed: Callable[[StoreError], None],
         read_deadline_s: float,
         write_deadline_s: float,
     ) -> None:
-        self._store, self._clock, self._background = store, clock, background
+        self._store, self._clock, self._background, self._failed = store, clock, background, failed
         self._read_deadline_s, self._write_deadline_s = read_deadline_s, write_deadline_s
         self._cache: Cache[str, SkillStats] = Cache(
             max_bytes=L1_BYTES,
@@ -60,6 +61,8 @@ class SkillStatistics:
             async with asyncio.timeout(self._read_deadline_s):
                 return (await self._cache.load(name, self._from_store)).value
         except (StoreError, FlightError, TimeoutError) as error:
+            if isinstance(error, StoreError):
+                self._failed(error)
             log.warning("skill_stats_unknown", skill=name, error=f"{type(error).__name__}: {error}")
             return held.value if held is not None else None
 

@@ -82,15 +82,19 @@ class TurnJournal:
         """Write session, turn and outbox at once; on a moved session, read it and apply the turn again."""
         if wrong := _malformed(request):
             return BadRequest(detail=wrong)
+        return await self._store.sure(request.chat, lambda read: self._commit_known(request, read=read))
+
+    async def _commit_known(self, request: CommitTurn, *, read: bool) -> Message:
         box = await self._store.mailbox(request.chat)
         record = box.records.get(f"{request.bot}:{request.update}")
         if record is None:
             return self._committed_before(box, request)
         turn = turns.unpack(record)
         if record.state == "committed" and turn.lease == request.lease:
+            self._leases.adopt_unless_held(box, request.lease, record)
             await self._store.confirm(box, record)
             return TurnCommitted(chunks=turn.chunks, waiting=box.waiting)
-        if record.state != "accepted" or not self._leases.owns(box, request.lease, record):
+        if record.state != "accepted" or not self._leases.owns(box, request.lease, record, read=read):
             return LeaseLost(detail="another owner has the turn")
         if request.forget:
             await self._store.erase_ended(request.chat)
@@ -130,7 +134,10 @@ class TurnJournal:
         else:
             self._store.ended(box, stored, written)
         if session is not None:
-            self._store.sessions.learn(msgspec.structs.replace(session, version=written.session_version))
+            learned = msgspec.structs.replace(
+                session, version=written.session_version, revision=written.revision
+            )
+            self._store.sessions.learn(learned)
         return TurnCommitted(
             version=written.session_version, chunks=turns.unpack(committed).chunks, waiting=written.waiting
         )
@@ -151,7 +158,10 @@ class TurnJournal:
 
     async def delivered(self, request: MarkDelivered) -> Message:
         """Record a chunk's fate, and mark the next `sending` in the same write."""
-        found = await self._sending(request)
+        return await self._store.sure(request.chat, lambda read: self._delivered(request, read=read))
+
+    async def _delivered(self, request: MarkDelivered, *, read: bool) -> Message:
+        found = await self._sending(request, read=read)
         if isinstance(found, Message):
             return found
         box, record, turn = found
@@ -175,7 +185,10 @@ class TurnJournal:
 
     async def begin_sending(self, request: BeginSending) -> Message:
         """Mark a planned chunk `sending`, durably, before it is sent again; once more is no harm before it is sent."""
-        found = await self._sending(request)
+        return await self._store.sure(request.chat, lambda read: self._begin_sending(request, read=read))
+
+    async def _begin_sending(self, request: BeginSending, *, read: bool) -> Message:
+        found = await self._sending(request, read=read)
         if isinstance(found, Message):
             return found
         box, record, turn = found
@@ -188,7 +201,9 @@ class TurnJournal:
             return BadRequest(detail=str(illegal))
         return await self._step(found, turn, request.index, following=request.index)
 
-    async def _sending(self, request: MarkDelivered | BeginSending) -> Sending | DeliveryRecorded | LeaseLost:
+    async def _sending(
+        self, request: MarkDelivered | BeginSending, *, read: bool
+    ) -> Sending | DeliveryRecorded | LeaseLost:
         """The turn that the caller delivers: under the lease that stands in it, so that an earlier owner is out."""
         box = await self._store.mailbox(request.chat)
         key = f"{request.bot}:{request.update}"
@@ -198,7 +213,11 @@ class TurnJournal:
         if record is None or record.state != "committed":
             return LeaseLost(detail="the turn has ended, or is not committed")
         turn = turns.unpack(record)
-        if turn.lease != request.lease or not self._leases.owns(box, request.lease, record):
+        if turn.lease != request.lease:
+            return LeaseLost(detail="another owner has the turn")
+        if read:  # what is stored under this lease is the caller's, whatever lease was given here
+            self._leases.adopt_unless_held(box, request.lease, record)
+        elif not self._leases.owns(box, request.lease, record, read=False):
             return LeaseLost(detail="another owner has the turn")
         return box, record, turn
 

@@ -4,8 +4,8 @@ import msgspec
 import structlog
 
 from actors import session_codec, turns
-from actors.mailbox import LEASE_S, Lease, Mailbox
-from actors.ports import Chance, UpdateRecord
+from actors.mailbox import LEASE_S, Lease, Mailbox, foreign
+from actors.ports import Chance, LeaseRecord, UpdateRecord
 from actors.turn_store import TurnStore
 from contracts.base import Message
 from contracts.faults import LeaseLost
@@ -39,12 +39,17 @@ class TurnLeases:
 
         An owner holds one turn at a time, so that one who claims again has not got the first answer.
         """
+        asked = self._store.mailboxes.is_doubted(request.chat)
         while True:
             box = await self._store.mailbox(request.chat)
             now = self._store.now()
             held, head = box.living_lease(now), box.head()
             if head is None:
                 return NothingWaiting(chat=request.chat)
+            if not asked and self._may_be_outdated(request, box, head):
+                self._store.mailboxes.doubt(request.chat)
+                asked = True
+                continue
             if held is not None and held.owner == request.owner and held.update_key == head.key:
                 reply = await self._again(box, head, held)
             elif held is not None or box.not_before > now:
@@ -57,10 +62,12 @@ class TurnLeases:
 
     async def renew(self, request: RenewLease) -> Message:
         """Keep the lease for another 15 s."""
+        return await self._store.sure(request.chat, lambda read: self._renew(request, read=read))
+
+    async def _renew(self, request: RenewLease, *, read: bool) -> Message:
         box = await self._store.mailbox(request.chat)
-        if not _has(box, request.lease) and box.idle(self._store.now()):
-            self._store.mailboxes.doubt(request.chat)  # the shard's other owner may have given the lease
-            box = await self._store.mailbox(request.chat)
+        if read and box.stored is not None and box.stored.lease == request.lease:
+            self._take_stored(box, box.stored)
         lease = box.lease
         if lease is None or lease.id != request.lease:
             return LeaseLost(detail="another owner has the turn, or it has ended")
@@ -69,25 +76,68 @@ class TurnLeases:
         return LeaseRenewed(lease_s=LEASE_S)
 
     async def release(self, request: ReleaseTurn) -> Message:
-        """Let the next owner take the turn at once, or after the wait that is asked for."""
+        """Let the next owner take the turn at once, or after the wait that is asked for.
+
+        The stored lease is read first: another owner's is not given up.
+        """
         box = await self._store.mailbox(request.chat)
-        if box.lease is not None and box.lease.id == request.lease:
-            if request.retry_after_s > 0:
-                box.attempts.pop(box.lease.update_key, None)  # waiting as told is no failed attempt
-            box.lease = None
-            box.not_before = self._store.now() + request.retry_after_s
+        if _has(box, request.lease):
+            self._let_go(box, request)
+        self._store.mailboxes.doubt(request.chat)
+        box = await self._store.mailbox(request.chat)
+        if box.stored is not None and box.stored.lease == request.lease:
+            self._let_go(box, request)
             await self._store.give_up_lease(request.chat)
         return TurnReleased()
 
-    def owns(self, box: Mailbox, lease: str, update: UpdateRecord) -> bool:
-        """Whether the caller has the turn; a lease that this container never saw is adopted if nobody else has it."""
+    def _let_go(self, box: Mailbox, request: ReleaseTurn) -> None:
+        if box.lease is not None and request.retry_after_s > 0:
+            box.attempts.pop(box.lease.update_key, None)  # waiting as told is no failed attempt
+        box.lease = None
+        box.not_before = self._store.now() + request.retry_after_s
+
+    def owns(self, box: Mailbox, lease: str, update: UpdateRecord, *, read: bool) -> bool:
+        """Whether the caller has the turn; a lease that this container never saw is adopted if nobody else has it.
+
+        Of a mailbox just `read`, the stored lease decides: of two that two containers gave, only one is stored.
+        """
         if box.lease is not None and box.lease.id == lease:
             return box.lease.update_key == update.key
-        if box.living_lease(self._store.now()) is not None or box.head() is not update:
+        if box.head() is not update:
             return False
+        if read and (box.stored is None or box.stored.lease == lease):
+            return self.adopt(box, lease, update)
+        return box.living_lease(self._store.now()) is None and self.adopt(box, lease, update)
+
+    def adopt_unless_held(self, box: Mailbox, lease: str, update: UpdateRecord) -> None:
+        """Take a lease over that stands in the stored turn."""
+        if not _has(box, lease):
+            self.adopt(box, lease, update)
+
+    def adopt(self, box: Mailbox, lease: str, update: UpdateRecord) -> bool:
+        """Take a lease over that another container gave; always true."""
+        if box.stored is not None and box.stored.lease == lease:
+            self._take_stored(box, box.stored)
+            return True
         attempt = max(1, box.attempts.get(update.key, 1))
-        box.lease = Lease(lease, "adopted", update.key, attempt, self._store.now() + LEASE_S)
+        box.lease = Lease(lease, "adopted", update.key, attempt, self._store.now() + LEASE_S, foreign=True)
         return True
+
+    def _take_stored(self, box: Mailbox, stored: LeaseRecord) -> None:
+        if not _has(box, stored.lease):
+            box.lease = foreign(stored, self._store.now())
+
+    def _may_be_outdated(self, request: ClaimTurn, box: Mailbox, head: UpdateRecord) -> bool:
+        """Whether another container may have moved on what this one knows: then one look at the store decides."""
+        key = f"{request.bot}:{request.update}" if request.update else ""
+        if key and not self._store.mailboxes.is_over(key) and (request.done or key not in box.records):
+            return True
+        held = box.living_lease(self._store.now())
+        if held is None:  # a turn is taken over only from an owner whom the store takes for dead, too
+            return (
+                box.lease is not None or head.state == "committed" or (key in box.records and key != head.key)
+            )
+        return held.foreign or held.owner == request.owner
 
     # ------------------------------------------------------------ beginning
 
@@ -106,8 +156,10 @@ class TurnLeases:
     async def _again(self, box: Mailbox, head: UpdateRecord, lease: Lease) -> Message | None:
         """Give a lease again to the owner who holds it; what it was told to send, it has not been told."""
         turn = self._readable(head)
-        if turn is None or turn.lease != lease.id:
+        if turn is None or head.state != "committed":
             return await self._begin(box, head, lease)
+        if turn.lease != lease.id:  # written late, over the lease of the one who is sending
+            return TurnHeld(chat=head.chat, retry_after_s=max(0.0, lease.expires_at - self._store.now()))
         await self._store.confirm(box, head)
         return self._outbox(head, turn, lease)
 
@@ -165,7 +217,6 @@ class TurnLeases:
         record = turns.step(head, turn, "committed")
         written = await self._store.write(record, operation=f"{lease.id}:resume")
         box.replace(msgspec.structs.replace(record, version=written.update_version))
-        self._store.write_lease(head.chat, box, lease)
         return self._outbox(head, turn, lease)
 
     def _outbox(self, head: UpdateRecord, turn: turns.TurnRecord, lease: Lease) -> OutboxClaimed:

@@ -1,6 +1,6 @@
 """A shard's mailboxes over the store: read when they are not known whole, written one at a time, never guessed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -8,7 +8,7 @@ import structlog
 
 from actors import session_codec, turns
 from actors.cache_values import Versioned
-from actors.mailbox import Lease, Mailbox, Mailboxes
+from actors.mailbox import LEASE_S, Lease, Mailbox, Mailboxes
 from actors.ports import (
     Appended,
     Background,
@@ -21,6 +21,8 @@ from actors.ports import (
     UpdateRecord,
     VersionConflict,
 )
+from contracts.base import Message
+from contracts.faults import BadRequest, LeaseLost
 from contracts.turns import Session, TurnState
 
 log = structlog.get_logger(__name__)
@@ -41,6 +43,9 @@ class Sessions(Protocol):
 
     def unlearn(self, chat: int) -> None:
         """Drop a session whose write may or may not have happened."""
+
+    def told(self, chat: int, revision: int) -> None:
+        """Take note of the stored session's revision: one that is held at another is dropped."""
 
 
 class TurnStore:
@@ -78,6 +83,24 @@ class TurnStore:
             doubts = self.sessions.doubts
             return self._take_over(chat, await self._store.read_chat(chat), doubts)
 
+    async def sure(self, chat: int, attempt: Callable[[bool], Awaitable[Message]]) -> Message:
+        """Give what `attempt` answers; what memory alone refuses is tried once more after reading the store.
+
+        The shard's other owner may have done what this container has not seen. `attempt` is told whether
+        the mailbox that it looks at is read from the store.
+        """
+        doubted = self.mailboxes.is_doubted(chat)
+        try:
+            reply = await attempt(doubted)
+        except VersionConflict as conflict:
+            if doubted or conflict.what != "update":
+                raise
+            reply = LeaseLost(detail="another owner moved the turn on")
+        if doubted or not isinstance(reply, LeaseLost | BadRequest):
+            return reply
+        self.mailboxes.doubt(chat)
+        return await attempt(True)
+
     async def learn(self, chats: Sequence[int]) -> tuple[int, ...]:
         """Read the mailboxes of these chats together, but for those in use this moment; gives whose were read."""
         async with self.mailboxes.locked_where_free(chats) as free:
@@ -93,6 +116,8 @@ class TurnStore:
             log.warning("record_set_aside", file=poison.file, reason=poison.reason)
         if doubts == self.sessions.doubts:
             self._learn_session(chat, state)
+        elif state.session is not None:
+            self.sessions.told(chat, state.session.revision)
         return self.mailboxes.load(chat, state.open_updates, state.lease, self.now())
 
     def _learn_session(self, chat: int, state: ChatState) -> None:
@@ -128,16 +153,22 @@ class TurnStore:
         elif record.open:
             stored = msgspec.structs.replace(record, version=appended.version)
             self.mailboxes.open(record.chat).append(stored, appended.waiting)
+            self.sessions.told(record.chat, appended.revision)
         return appended
 
     async def write(
         self, record: UpdateRecord, *, operation: str, session: SessionRecord | None = None
     ) -> TurnWritten:
-        """Write a step of a turn; raises VersionConflict, and other StoreErrors after which it may have happened."""
-        write = TurnWrite(operation=operation, update=record, session=session)
+        """Write a step of a turn, and its lease with it, renewed.
+
+        Raises VersionConflict, and other StoreErrors after which it may have happened.
+        """
+        lease, renewed_at = self._lease_of(record), self.now()
+        stored = lease.record() if lease is not None else None
+        write = TurnWrite(operation=operation, update=record, session=session, lease=stored)
         async with self.mailboxes.locked(record.chat):
             try:
-                return await self._store.write_turn(write)
+                written = await self._store.write_turn(write)
             except VersionConflict as conflict:
                 if conflict.what == "update":
                     self._lose(record)
@@ -145,6 +176,17 @@ class TurnStore:
             except BaseException:
                 self._unsure(write)
                 raise
+        if lease is not None:
+            lease.expires_at = max(lease.expires_at, renewed_at + LEASE_S)
+        if session is None:
+            self.sessions.told(record.chat, written.revision)
+        return written
+
+    def _lease_of(self, record: UpdateRecord) -> Lease | None:
+        """The lease under which the turn's step is taken; one that ends the turn needs none."""
+        box = self.mailboxes.get(record.chat)
+        lease = box.lease if box is not None and record.open else None
+        return lease if lease is not None and lease.update_key == record.key else None
 
     async def confirm(self, box: Mailbox, record: UpdateRecord) -> None:
         """Write what is known once more: whoever is told to send must not be told so by an outdated memory."""

@@ -40,6 +40,8 @@ class Tally:
     phases: dict[str, float] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     retry: bool = False
+    _harmless: int = 0
+    _reason: str = ""
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -50,9 +52,15 @@ class Tally:
         finally:
             self.phases[name] = round((self.clock.monotonic_s() - started) * 1000, 3)
 
-    def fail(self, error: str, *, entries: int = 1, retry: bool = False) -> None:
-        """Note that `entries` planned entries were not loaded, and why."""
+    def fail(self, error: str, *, entries: int = 1, retry: bool = False, degrades: bool = True) -> None:
+        """Note that `entries` planned entries were not loaded, and why.
+
+        One that does not `degrade` is no fault of ours, say a broken file of one author: told, no alarm.
+        """
         self.failed += entries
+        self._harmless += 0 if degrades else entries
+        if degrades and not self._reason:
+            self._reason = error[:300]
         self.retry = self.retry or retry
         if len(self.errors) < ERRORS_KEPT:
             self.errors.append(error[:300])
@@ -63,12 +71,21 @@ class Tally:
             return "warm"
         return "partial" if self.loaded else "cold"
 
+    def degraded(self) -> str:
+        """Why the slice is not whole, in one line; empty when it is, but for entries that do not degrade."""
+        if self._reason or self.loaded + self._harmless >= self.requested:
+            return self._reason
+        return f"warmed {self.status()}"
+
 
 Plan = Callable[[Tally], Awaitable[None]]
 
 
 class Warmer:
-    """Runs an actor's warming plan: single flight, deadline, report, retries in the background."""
+    """Runs an actor's warming plan: single flight, deadline, report, retries in the background.
+
+    `last` is the last pass's report, `degraded` in one line why its slice is not whole; empty when it is.
+    """
 
     def __init__(
         self,
@@ -88,13 +105,7 @@ class Warmer:
         self._retry_wanted = self._retrying = self._stopped = False
         self._retry: asyncio.Task[object] | None = None
         self.last: WarmReport | None = None
-
-    @property
-    def degraded(self) -> str:
-        """Why the slice is not whole, in one line; empty when it is, or when no pass has ended yet."""
-        if self.last is None or self.last.status == "warm":
-            return ""
-        return self.last.errors[0] if self.last.errors else f"warmed {self.last.status}"
+        self.degraded = ""
 
     async def run(self, *, force: bool = False) -> WarmReport:
         """Give the report of the pass under way, or of a new one; with `force` always of a new one."""
@@ -126,6 +137,7 @@ class Warmer:
         with metered(background=True) as scope:
             await self._load(tally)
         self.last, self._retry_wanted = self._report(tally, scope, started), tally.retry
+        self.degraded = tally.degraded()
         if tally.retry and not self._retrying and not self._stopped:
             self._retrying = True
             self._background.spawn(f"warm again {self._actor}", self._again)

@@ -13,7 +13,7 @@ class TakeTurn(Message, frozen=True, kw_only=True, tag="turn.take"):
 
 
 class TurnsTaken(Message, frozen=True, kw_only=True, tag="turns.taken"):
-    """How many turns this call ended, and what stopped it: `empty`, `held`, `fault` or `stopping`."""
+    """How many turns this call ended, and what stopped it: `empty`, `held`, `lost`, `fault` or `stopping`."""
 
     chat: int
     turns: int = 0

@@ -29,10 +29,16 @@ class UpdateDuplicate(Message, frozen=True, kw_only=True, tag="update.duplicate"
 
 
 class ClaimTurn(Message, frozen=True, kw_only=True, tag="turn.claim"):
-    """Lease the chat's next turn to `owner`."""
+    """Lease the chat's next turn to `owner`.
+
+    `bot` and `update` name the update that caused it (0: none), or that the caller is through with, if `done`.
+    """
 
     chat: int
     owner: str
+    bot: int = 0
+    update: int = 0
+    done: bool = False
 
 
 class TurnClaimed(Message, frozen=True, kw_only=True, tag="turn.claimed"):

@@ -132,7 +132,8 @@ class MemoryDatabase:
             return Appended(created=True, version=version)
         box = self.tables.mailboxes.setdefault(record.chat, {})
         box[key] = None
-        return Appended(created=True, version=version, waiting=len(box))
+        revision = self._revision(record.chat)
+        return Appended(created=True, version=version, waiting=len(box), revision=revision)
 
     def write_turn(self, write: TurnWrite) -> TurnWritten:
         """Write update and session if both are at their versions; a repeated operation changes nothing."""
@@ -231,6 +232,8 @@ class MemoryDatabase:
         self.tables.updates[key] = StoredUpdate(write.operation, self._expiry(keep=update.open), new)
         if not update.open:
             self._leave_mailbox(new)
+        elif write.lease is not None:
+            self.write_lease(update.chat, write.lease)
         if write.session is not None:
             self._put_session(write.session, write.operation, version)
 
@@ -246,18 +249,23 @@ class MemoryDatabase:
 
     def _written(self, write: TurnWrite) -> TurnWritten:
         stored = self.tables.updates[write.update.bot, write.update.update]
-        session = self.tables.sessions.get(write.session.chat) if write.session is not None else None
+        version, wrote_session = stored.record.version, write.session is not None
         return TurnWritten(
-            update_version=stored.record.version,
-            session_version=session.record.version if session is not None else 0,
+            update_version=version,
+            session_version=version if wrote_session else 0,
             waiting=len(self.tables.mailboxes.get(write.update.chat, ())),
+            revision=version if wrote_session else self._revision(write.update.chat),
         )
 
     def _put_session(self, session: SessionRecord, operation: str, version: int) -> int:
-        new = msgspec.structs.replace(session, version=version, updated_at=self._now())
+        new = msgspec.structs.replace(session, version=version, updated_at=self._now(), revision=version)
         expires_at = self._expiry(keep=bool(session.body))
         self.tables.sessions[session.chat] = StoredSession(operation, expires_at, new)
         return version
+
+    def _revision(self, chat: int) -> int:
+        session = self.tables.sessions.get(chat)
+        return session.record.version if session is not None else 0
 
     def _expiry(self, *, keep: bool) -> float:
         return float("inf") if keep else self._now() + KEEP_S

@@ -57,8 +57,8 @@ class FirestoreSessionStore(SessionStore):
             applied = await self._commit(docs.append_changes(record, operation, self._now()))
         except AlreadyExists as error:
             return await self._appended_before(record, operation) if error.unsure else Appended(created=False)
-        waiting = applied[1].results[0] if record.open else 0
-        return Appended(created=True, version=applied[0].version, waiting=waiting)
+        waiting, revision = applied[1].results[:2] if record.open else (0, 0)
+        return Appended(created=True, version=applied[0].version, waiting=waiting, revision=revision)
 
     async def _appended_before(self, record: UpdateRecord, operation: str) -> Appended:
         """An attempt had no answer and the next one found the update: see whose it is."""
@@ -66,7 +66,12 @@ class FirestoreSessionStore(SessionStore):
         if not docs.has_operation(update, operation, "accept_op"):
             return Appended(created=False)
         waiting = docs.read_waiting(mailbox) if record.open else 0
-        return Appended(created=True, version=docs.version_of(update), waiting=waiting)
+        return Appended(
+            created=True,
+            version=docs.version_of(update),
+            waiting=waiting,
+            revision=docs.read_revision(mailbox),
+        )
 
     async def write_turn(self, write: TurnWrite) -> TurnWritten:
         """Write update, session and mailbox in one commit; raises VersionConflict naming what had moved."""
@@ -78,6 +83,7 @@ class FirestoreSessionStore(SessionStore):
             update_version=update.version,
             session_version=session[0].version if session else 0,
             waiting=max(mailbox.results[0], 0),
+            revision=_revision(write, mailbox.results[1:]),
         )
 
     async def _written_before(self, write: TurnWrite, error: PreconditionFailed) -> TurnWritten:
@@ -92,12 +98,13 @@ class FirestoreSessionStore(SessionStore):
             update_version=docs.version_of(update),
             session_version=_session_version(write, update, session),
             waiting=docs.read_waiting(mailbox),
+            revision=_revision(write, [docs.read_revision(mailbox)]),
         )
 
     async def write_session(self, session: SessionRecord, operation: str) -> int:
         """Write a session, or a tombstone for an empty body, at its next version."""
         try:
-            (applied,) = await self._commit([docs.session_change(session, operation, self._now())])
+            applied, _ = await self._commit(docs.session_changes(session, operation, self._now()))
         except PreconditionFailed as error:
             (stored,) = await self._look(docs.session_path(session.chat))
             if not docs.has_operation(stored, operation):
@@ -233,6 +240,13 @@ def _conflict(write: TurnWrite, update: Any | None, session: Any | None) -> Vers
     if write.session is not None and docs.version_of(session) != write.session.version:
         return VersionConflict("session")
     return StoreDown("the commit was refused, yet everything is at the version it wants: contended")
+
+
+def _revision(write: TurnWrite, told: Sequence[int]) -> int:
+    """The session's revision: of this write, which names it itself, or as the mailbox told it."""
+    if write.session is not None:
+        return docs.revision_of(write.session, write.operation)
+    return told[0]
 
 
 def _session_version(write: TurnWrite, update: Any, session: Any | None) -> int:

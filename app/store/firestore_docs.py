@@ -1,7 +1,7 @@
 """Records of the store port as Firestore documents, and back, one story for all collections.
 
-`telegram_sessions/{chat}`    shard, updated_at, deleted, body, op, expires_at (tombstones only)
-`mailboxes/{chat}`            tickets (update keys in arrival order), waiting,
+`telegram_sessions/{chat}`    shard, updated_at, deleted, body, op, revision, expires_at (tombstones only)
+`mailboxes/{chat}`            tickets (update keys in arrival order), waiting, revision (the session's),
                               lease {lease, owner, update_key, attempt, renewed_at}
 `updates/{bot}:{update}`      chat, shard, state, open, reason, body, erased, accepted_at, op, accept_op,
                               ended_at and expires_at (once it has ended)
@@ -9,7 +9,10 @@
 """
 
 from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
 from typing import Any, Final, get_args
+
+import msgspec
 
 from actors.ports import LeaseRecord, SessionRecord, TurnWrite, UpdateRecord
 from app.store.firestore_requests import Change, When
@@ -80,17 +83,32 @@ def turn_changes(write: TurnWrite, now: datetime) -> list[Change]:
         server_times=() if record.open else ("ended_at",),
         when=at_version(record.version),
     )
-    mailbox = _count(record.chat) if record.open else _dequeue(record)
-    changes = [mailbox, update]
+    changes = [_mailbox_change(write), update]
     if write.session is not None:
         changes.append(session_change(write.session, write.operation, now))
     return changes
+
+
+def _mailbox_change(write: TurnWrite) -> Change:
+    """The mailbox's part of a step: the ticket, the lease, the session's revision."""
+    record = write.update
+    change = _count(record.chat) if record.open else _dequeue(record)
+    fields: dict[str, Any] = {}
+    if record.open and write.lease is not None:
+        fields["lease"] = _lease_fields(write.lease)
+    times = ("lease.renewed_at",) if fields else ()
+    increments = dict(change.increments)
+    if write.session is not None:
+        fields["revision"] = revision_of(write.session, write.operation)
+        del increments["revision"]
+    return msgspec.structs.replace(change, fields=fields, server_times=times, increments=increments)
 
 
 def session_change(session: SessionRecord, operation: str, now: datetime) -> Change:
     """The session at its next version; an empty body makes it a tombstone."""
     deleted = not session.body
     fields = {"shard": session.shard, "deleted": deleted, "body": session.body, "op": operation}
+    fields["revision"] = revision_of(session, operation)
     return Change(
         document=session_path(session.chat),
         fields=fields | ({"expires_at": now + TOMBSTONE_KEPT} if deleted else {}),
@@ -100,16 +118,36 @@ def session_change(session: SessionRecord, operation: str, now: datetime) -> Cha
     )
 
 
+def session_changes(session: SessionRecord, operation: str, now: datetime) -> list[Change]:
+    """The session at its next version, and its revision in the mailbox, where appends tell it."""
+    fields = {"revision": revision_of(session, operation)}
+    told = Change(document=mailbox_path(session.chat), fields=fields)
+    return [session_change(session, operation, now), told]
+
+
+def revision_of(session: SessionRecord, operation: str) -> int:
+    """A number of this write of the session: the same if it is repeated, another for any other write.
+
+    The session and its mailbox carry it from one commit, so that the two can't drift apart.
+    """
+    name = f"{session.version}:{operation}".encode()
+    return int.from_bytes(blake2b(name, digest_size=8).digest()) >> 1 or 1  # 63 bits, and never 0
+
+
 def lease_change(chat: int, lease: LeaseRecord | None) -> Change:
     """The lease renewed at store time, or given up."""
     if lease is None:
         return Change(document=mailbox_path(chat), cleared=("lease",))
-    fields = {"lease": lease.lease, "owner": lease.owner, "update_key": lease.update_key}
     return Change(
         document=mailbox_path(chat),
-        fields={"lease": fields | {"attempt": lease.attempt}},
+        fields={"lease": _lease_fields(lease)},
         server_times=("lease.renewed_at",),
     )
+
+
+def _lease_fields(lease: LeaseRecord) -> dict[str, Any]:
+    names = ("lease", "owner", "update_key", "attempt")
+    return {name: getattr(lease, name) for name in names}
 
 
 def at_version(version: int) -> When | int:
@@ -132,7 +170,9 @@ def _update_fields(record: UpdateRecord, operation: str, now: datetime) -> dict[
 
 def _enqueue(record: UpdateRecord) -> Change:
     return Change(
-        document=mailbox_path(record.chat), increments={"waiting": 1}, added={"tickets": [record.key]}
+        document=mailbox_path(record.chat),
+        increments={"waiting": 1, "revision": 0},
+        added={"tickets": [record.key]},
     )
 
 
@@ -140,14 +180,14 @@ def _dequeue(record: UpdateRecord) -> Change:
     return Change(
         document=mailbox_path(record.chat),
         cleared=("lease",),
-        increments={"waiting": -1},
+        increments={"waiting": -1, "revision": 0},
         removed={"tickets": [record.key]},
     )
 
 
 def _count(chat: int) -> Change:
-    """Adding nothing gives the count in the same commit, without a read."""
-    return Change(document=mailbox_path(chat), increments={"waiting": 0})
+    """Adding nothing gives the numbers in the same commit, without a read."""
+    return Change(document=mailbox_path(chat), increments={"waiting": 0, "revision": 0})
 
 
 # ---------------------------------------------------------------- reading
@@ -163,12 +203,14 @@ def read_session(path: str, document: Any) -> SessionRecord:
         body=b"" if deleted else _some(read_bytes(fields, "body")),
         version=version_of(document),
         updated_at=read_micros(fields, "updated_at") / 1e6,
+        revision=read_revision(document),
     )
 
 
 def blank_session(path: str, document: Any) -> SessionRecord:
     """What stands for an unreadable session: nothing to use, and the version under which to replace it."""
-    return SessionRecord(chat=_chat_id(path), shard=0, version=version_of(document))
+    version, revision = version_of(document), read_revision(document)
+    return SessionRecord(chat=_chat_id(path), shard=0, version=version, revision=revision)
 
 
 def read_update(path: str, document: Any) -> UpdateRecord:
@@ -214,6 +256,13 @@ def read_waiting(document: Any | None) -> int:
     if document is None or kind_of(document.fields, "waiting") != "integer_value":
         return 0
     return max(read_int(document.fields, "waiting"), 0)
+
+
+def read_revision(document: Any | None) -> int:
+    """Give the revision of a session or mailbox; one that names none was never written with one."""
+    if document is None or kind_of(document.fields, "revision") != "integer_value":
+        return 0
+    return read_int(document.fields, "revision")
 
 
 def has_operation(document: Any | None, operation: str, field: str = "op") -> bool:

@@ -11,7 +11,7 @@ from actors.ports import (
     UpdateRecord,
     VersionConflict,
 )
-from app.store.sqlite_writer import Commit
+from app.store.sqlite_writer import SESSION_VERSION, Commit
 
 _WRITE_UPDATE: Final = """
     UPDATE updates SET state = ?, open = ?, reason = ?, body = ?, version = ?, operation = ?, expires_at = ?
@@ -46,7 +46,7 @@ def write_turn(commit: Commit, write: TurnWrite) -> TurnWritten:
         raise VersionConflict("update")
     version, operation = stored
     if operation == write.operation:
-        return _written_before(commit, write, version)
+        return _written(commit, write, version)
     if version != write.update.version:
         raise VersionConflict("update")
     if write.session is not None and _session_version(commit, write.session.chat) != write.session.version:
@@ -54,16 +54,14 @@ def write_turn(commit: Commit, write: TurnWrite) -> TurnWritten:
     _put_update(commit, write.update, write.operation)
     if write.session is not None:
         _put_session(commit, write.session, write.operation)
-    return TurnWritten(
-        update_version=commit.version,
-        session_version=commit.version if write.session is not None else 0,
-        waiting=_waiting(commit, write.update.chat),
-    )
+    if write.update.open and write.lease is not None:
+        write_lease(commit, write.update.chat, write.lease)
+    return _written(commit, write, commit.version)
 
 
 def write_session(commit: Commit, session: SessionRecord, operation: str) -> int:
     """Write the session if it is at its version; a repeated operation writes nothing again."""
-    query = "SELECT version, operation FROM sessions WHERE chat = ?"
+    query = f"SELECT {SESSION_VERSION}, operation FROM sessions WHERE chat = ?"  # noqa: S608 our own text
     version, newest = commit.connection.execute(query, (session.chat,)).fetchone() or (0, None)
     if newest == operation:
         return int(version)
@@ -111,15 +109,20 @@ def _stored_update(commit: Commit, update: UpdateRecord) -> tuple[int, str] | No
     return row
 
 
-def _written_before(commit: Commit, write: TurnWrite, version: int) -> TurnWritten:
-    session = _session_version(commit, write.session.chat) if write.session is not None else 0
+def _written(commit: Commit, write: TurnWrite, version: int) -> TurnWritten:
+    """What the port tells; a session's version is its revision, and that of the turn it was written with."""
+    wrote_session = write.session is not None
     return TurnWritten(
-        update_version=version, session_version=session, waiting=_waiting(commit, write.update.chat)
+        update_version=version,
+        session_version=version if wrote_session else 0,
+        waiting=_waiting(commit, write.update.chat),
+        revision=version if wrote_session else _session_version(commit, write.update.chat),
     )
 
 
 def _session_version(commit: Commit, chat: int) -> int:
-    row = commit.connection.execute("SELECT version FROM sessions WHERE chat = ?", (chat,)).fetchone()
+    query = f"SELECT {SESSION_VERSION} FROM sessions WHERE chat = ?"  # noqa: S608 our own text
+    row = commit.connection.execute(query, (chat,)).fetchone()
     return row[0] if row else 0
 
 

@@ -20,12 +20,12 @@ Updates = tuple[tuple[UpdateRecord, ...], tuple[SetAside, ...]]
 
 _NATIVE: Final = (bytes,)  # without this msgspec would take TEXT for base64 of a body
 _BOOLS: Final = {0: False, 1: True}
+_SESSIONS: Final = "SELECT *, version AS revision FROM sessions"
 
 
 def read_chat(connection: sqlite3.Connection, chat: int) -> ChatState:
     """Read the chat: session, open updates in arrival order, lease."""
-    found = connection.execute("SELECT * FROM sessions WHERE chat = ?", (chat,))
-    sessions, bad_sessions = _records(found, SessionRecord, "telegram_sessions")
+    sessions, bad_sessions = _sessions(connection.execute(f"{_SESSIONS} WHERE chat = ?", (chat,)))
     found = connection.execute("SELECT * FROM updates WHERE open = 1 AND chat = ? ORDER BY seq", (chat,))
     updates, bad_updates = _records(found, UpdateRecord, "updates")
     # The distance from now: after a clock jumped back, a lease has to run out and not to last longer.
@@ -46,14 +46,14 @@ def read_chats(connection: sqlite3.Connection, chats: Sequence[int]) -> Mapping[
 
 def read_sessions(connection: sqlite3.Connection, chats: Sequence[int]) -> SessionBatch:
     """Read the sessions of these chats, newest first."""
-    query = "SELECT * FROM sessions WHERE chat IN (SELECT value FROM json_each(?)) ORDER BY version DESC"
-    sessions, bad = _records(connection.execute(query, (_json(chats),)), SessionRecord, "telegram_sessions")
+    query = f"{_SESSIONS} WHERE chat IN (SELECT value FROM json_each(?)) ORDER BY version DESC"  # noqa: S608 ours
+    sessions, bad = _sessions(connection.execute(query, (_json(chats),)))
     return SessionBatch(sessions=sessions, set_aside=bad)
 
 
 def recent_sessions(connection: sqlite3.Connection, shard: int, limit: int) -> SessionBatch:
     """Read the sessions written last; by version, because a clock may jump."""
-    query = "SELECT * FROM sessions WHERE shard = ? AND body <> x'' ORDER BY version DESC LIMIT ?"
+    query = f"{_SESSIONS} WHERE shard = ? AND body <> x'' ORDER BY version DESC LIMIT ?"
     sessions, bad = _records(connection.execute(query, (shard, limit)), SessionRecord, "telegram_sessions")
     return SessionBatch(sessions=sessions, set_aside=bad)
 
@@ -106,6 +106,25 @@ def _records(
         except msgspec.ValidationError as error:
             set_aside.append(_set_aside(collection, _key(row), error))
     return tuple(records), tuple(set_aside)
+
+
+def _sessions(cursor: sqlite3.Cursor) -> tuple[tuple[SessionRecord, ...], tuple[SetAside, ...]]:
+    """Read sessions; one that can't be read is set aside and comes as an empty one, so that it can be replaced."""
+    sessions: list[SessionRecord] = []
+    set_aside: list[SetAside] = []
+    for row in _rows(cursor):
+        try:
+            sessions.append(msgspec.convert(row, SessionRecord, builtin_types=_NATIVE))
+        except msgspec.ValidationError as error:
+            set_aside.append(_set_aside("telegram_sessions", row["chat"], error))
+            sessions.append(_blank(row["chat"], row["version"]))
+    return tuple(sessions), tuple(set_aside)
+
+
+def _blank(chat: int, version: object) -> SessionRecord:
+    """An empty session at its version; one without a readable version is written over at version 0."""
+    known = version if isinstance(version, int) else 0
+    return SessionRecord(chat=chat, shard=0, version=known, revision=known)
 
 
 def _rows(cursor: sqlite3.Cursor) -> list[dict[str, Any]]:

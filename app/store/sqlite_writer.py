@@ -22,6 +22,13 @@ _INSERTS: Final = {
     """  # noqa: S608 made of nothing but the text above
     for rows in (1, 2, 4, 8, 16, 32, 64)
 }
+SESSION_VERSION: Final = "CASE WHEN typeof(version) = 'integer' THEN version ELSE 0 END"
+"""A session's version, 0 where a hand or a fault has spoilt it, so that the next write replaces the row."""
+
+_REVISIONS: Final = (
+    f"SELECT chat, {SESSION_VERSION} FROM sessions"  # noqa: S608 made of nothing but the text above
+    " WHERE chat IN (SELECT value FROM json_each(?))"
+)
 _WAITING: Final = """
     SELECT chat, count(*) FROM updates
     WHERE open = 1 AND chat IN (SELECT value FROM json_each(?)) GROUP BY chat
@@ -136,10 +143,12 @@ def _append(
     rows = [_row(version, record, now, expires_at) for version, record in appends]
     created = appends if _insert(connection, rows) == len(rows) else _created(connection, appends)
     yield from dict.fromkeys((version for version, _ in appends), Appended(created=False)).items()
-    left = _waiting(connection, {record.chat for _, record in created if record.open})
+    chats = {record.chat for _, record in created if record.open}
+    left, revisions = _by_chat(connection, _WAITING, chats), _by_chat(connection, _REVISIONS, chats)
     for version, record in reversed(created):  # each counts itself and those before it, as if alone
         waiting = left[record.chat] if record.open else 0
-        yield version, Appended(created=True, version=version, waiting=waiting)
+        revision = revisions[record.chat]
+        yield version, Appended(created=True, version=version, waiting=waiting, revision=revision)
         left[record.chat] -= record.open
 
 
@@ -171,9 +180,7 @@ def _created(connection: sqlite3.Connection, appends: Numbered) -> Numbered:
     return [(version, record) for version, record in appends if version in new]
 
 
-def _waiting(connection: sqlite3.Connection, chats: set[int]) -> Counter[int]:
+def _by_chat(connection: sqlite3.Connection, query: str, chats: set[int]) -> Counter[int]:
     if not chats:
         return Counter()
-    return Counter(
-        dict(connection.execute(_WAITING, (msgspec.json.encode(list(chats)).decode(),)).fetchall())
-    )
+    return Counter(dict(connection.execute(query, (msgspec.json.encode(list(chats)).decode(),)).fetchall()))

@@ -34,7 +34,9 @@ __all__ = [
 ]
 
 _BOM: Final = b"\xef\xbb\xbf"
-ANONYMOUS_ADMIN: Final = 1087968824  # Bot API `Message.from`: GroupAnonymousBot stands in for a group's admins
+ANONYMOUS_ADMIN: Final = (
+    1087968824  # Bot API `Message.from`: GroupAnonymousBot stands in for a group's admins
+)
 _CALLBACK_BYTES: Final = 64  # Bot API `InlineKeyboardButton.callback_data`
 
 

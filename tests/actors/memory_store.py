@@ -70,7 +70,8 @@ class MemoryDatabase:
             del self.leases[record.chat]
 
     def put_session(self, record: SessionRecord, operation: str, version: int) -> None:
-        self.sessions[record.chat] = msgspec.structs.replace(record, version=version, updated_at=self.now())
+        new = msgspec.structs.replace(record, version=version, updated_at=self.now(), revision=version)
+        self.sessions[record.chat] = new
         self.operations[f"session {record.chat}"] = operation
         self.written[record.chat].append(self.sessions[record.chat])
 
@@ -112,7 +113,8 @@ class MemorySessionStore(SessionStore):
             stored = msgspec.structs.replace(record, accepted_at=self.database.now())
             self.database.put_update(stored, "append", version)
             waiting = len(self.database.open_of(record.chat)) if record.open else 0
-            return Appended(created=True, version=version, waiting=waiting)
+            revision = self.database.session_version(record.chat)
+            return Appended(created=True, version=version, waiting=waiting, revision=revision)
 
         return await self._write("append", apply)
 
@@ -252,11 +254,17 @@ class MemorySessionStore(SessionStore):
             raise VersionConflict("session")
         version = self.database.next_version()
         self.database.put_update(record, write.operation, version)
+        if record.open and write.lease is not None:
+            self.database.leases[record.chat] = write.lease, self.database.now()
         if session is not None:
             self.database.put_session(session, write.operation, version)
         return self._written(write, version)
 
     def _written(self, write: TurnWrite, version: int) -> TurnWritten:
-        session = self.database.session_version(write.session.chat) if write.session is not None else 0
-        waiting = len(self.database.open_of(write.update.chat))
-        return TurnWritten(update_version=version, session_version=session, waiting=waiting)
+        wrote_session = write.session is not None
+        return TurnWritten(
+            update_version=version,
+            session_version=version if wrote_session else 0,
+            waiting=len(self.database.open_of(write.update.chat)),
+            revision=version if wrote_session else self.database.session_version(write.update.chat),
+        )

@@ -538,6 +538,30 @@ async def test_a_resource_that_is_not_there_says_so(world: World) -> None:
     assert isinstance(await world.ref.ask(GetResource(skill="tea", path="x")), Busy)
 
 
+async def test_a_file_set_aside_is_told_and_alarms_nobody(world: World) -> None:
+    """The report is truthful to the file, but one author's broken file does not make the service degraded."""
+    world.files.set_aside = [SetAside(file="b/SKILL.md", reason="binary")]
+    await world.actor.start()
+    stats = await world.ref.stats()
+    assert stats.warm is not None
+    assert (stats.warm.status, stats.warm.requested, stats.warm.failed) == ("partial", 4, 1)
+    assert stats.warm.errors == ("b/SKILL.md: binary",)
+    assert stats.degraded == ""
+
+
+async def test_statistics_that_the_store_does_not_give_are_told_until_it_does(world: World) -> None:
+    """A store that goes away while serving degrades the registry, although its skills are still answered."""
+    await world.actor.start()
+    world.clock.advance(3600.0)
+    world.store.failure = StoreDown("away")
+    await skill(world, "tea")
+    assert (await world.ref.stats()).degraded == "StoreDown: away"
+    world.store.failure = None
+    world.clock.advance(3600.0)
+    await skill(world, "tea")
+    assert (await world.ref.stats()).degraded == ""
+
+
 # ---------------------------------------------------------------- reload
 
 

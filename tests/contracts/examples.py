@@ -164,7 +164,7 @@ EXAMPLES: tuple[Message, ...] = (
     AcceptUpdate(bot=42, update=7, incoming=INCOMING, verdict="quarantined", reason="r", raw=b"{"),
     UpdateAccepted(waiting=2),
     UpdateDuplicate(),
-    ClaimTurn(chat=5, owner="o"),
+    ClaimTurn(chat=5, owner="o", bot=7, update=9, done=True),
     TurnClaimed(**TURN, incoming=INCOMING, session=SESSION, version=3, attempt=2, lease_s=15.0),  # type: ignore[arg-type]
     OutboxClaimed(**TURN, chunks=(CHUNK,), lease_s=15.0),  # type: ignore[arg-type]
     TurnHeld(chat=5, retry_after_s=1.5),

@@ -233,6 +233,12 @@ async def test_mode_on_a_cold_cache_keeps_all_else(world: World) -> None:
     [
         ("/nonsense", {}, ["I don't know the command `/nonsense`. /help lists what I know."]),
         ("/nonsense", {"chat_type": "group"}, []),
+        (
+            "/nonsense@OurBot",
+            {"chat_type": "group"},
+            ["I don't know the command `/nonsense`. /help lists what I know."],
+        ),
+        ("/nonsense me@home", {"chat_type": "group"}, []),
         ("mode:brief", {"callback": "9"}, ["Mode **brief**: a few sentences."]),
         ("forged:data:x", {"callback": "9"}, []),
         ("", {"callback": "9"}, []),
@@ -247,6 +253,14 @@ async def test_commands_and_buttons(
     """Each is answered, or ends as ignored, and nothing of it breaks the chat (A12)."""
     assert await replies(world, text, **more) == expected
     assert world.state(0) == ("answered" if expected else "ignored")
+
+
+async def test_half_a_character_is_no_reason_to_stay_silent(world: World) -> None:
+    """A lone surrogate in a model's answer, which nobody can encode, is answered as a question mark."""
+    world.now.model.script.append("half \ud83d here")
+    assert await replies(world, "hello") == ["half ? here"]
+    assert world.session().messages[-1].text == "half ? here"
+    assert len(world.now.model.asked) == 1
 
 
 async def test_a_group_that_became_a_supergroup(world: World) -> None:

@@ -122,6 +122,23 @@ async def test_a_chat_that_is_gone_is_marked_dead_and_not_tried_on(world: World)
     assert (world.state(2), world.session().dead) == ("answered", False)
 
 
+async def test_a_group_that_became_a_supergroup_is_answered_there(world: World) -> None:
+    """A11: refused with the new id, so surely not sent, the reply goes to the supergroup at once."""
+    scripted(world, ChatGone("upgraded", migrate_to=-1001), ChatGone("upgraded", migrate_to=-1001))
+    await world.say(1, "one|two")
+    await world.idle()
+    assert (world.screen.texts(CHAT), world.screen.texts(-1001)) == ([], ["echo: one", "two"])
+    assert (world.state(1), world.session().dead) == ("answered", False)
+
+
+async def test_a_supergroup_that_is_gone_as_well_ends_the_turn(world: World) -> None:
+    """B4: a chat is followed once, not round in a circle."""
+    scripted(world, ChatGone("upgraded", migrate_to=CHAT), ChatGone("upgraded", migrate_to=CHAT))
+    await world.say(1, "one|two")
+    await world.idle()
+    assert (world.state(1), world.session().dead, world.screen.tried[CHAT]) == ("dead_lettered", True, 2)
+
+
 async def test_a_refused_call_ends_with_the_reason(world: World) -> None:
     """B4: any other refusal is final."""
     scripted(world, CallRefused("no rights"))

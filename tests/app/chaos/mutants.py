@@ -24,7 +24,8 @@ from actors.ports import (
 from actors.session_cache import SessionCacheActor, SessionCacheOptions
 from app.chaos.container import Container
 from app.chaos.crew import AnyActor, Crew
-from app.chaos.memory_store import StoredUpdate
+from app.chaos.memory_database import StoredUpdate
+from app.chaos.memory_store import MemorySessionStore
 from app.chaos.simulation import Simulation
 from app.chaos.store_port import ShakySessions
 from app.chaos.telegram_port import ChaosTelegram
@@ -138,14 +139,16 @@ class WithStore(Crew):
     store_class: type[ShakySessions] = ShakySessions
 
     def sessions(self, container: Container, meter: Meter) -> SessionStore:
-        return self.store_class(self.world.line, container, self.world.database.sessions(meter))
+        return self.store_class(self.world.line, container, MemorySessionStore(self.world.database, meter))
 
 
 class Hasty(Crew):
     """Shards that acknowledge before they write."""
 
     def sessions(self, container: Container, meter: Meter) -> SessionStore:
-        return AcknowledgesBeforeWriting(container, self.world.line, self.world.database.sessions(meter))
+        return AcknowledgesBeforeWriting(
+            container, self.world.line, MemorySessionStore(self.world.database, meter)
+        )
 
 
 class Boundless(Crew):

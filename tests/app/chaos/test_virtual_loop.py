@@ -69,16 +69,15 @@ def test_what_can_never_end_is_a_deadlock() -> None:
         run_virtually(main)
 
 
-def test_what_takes_no_time_is_a_spin(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_takes_no_time_is_a_spin() -> None:
     """Callbacks without end at one moment are told instead of followed."""
-    monkeypatch.setattr("app.chaos.virtual_loop.MOST_STEPS_AT_ONCE", 1_000)
 
     async def main(_: VirtualLoop) -> None:
         while True:  # noqa: ASYNC110 - it is to spin
             await asyncio.sleep(0)
 
     with pytest.raises(Spin):
-        run_virtually(main)
+        run_virtually(main, most_steps=1_000)
 
 
 def test_what_is_left_is_cancelled() -> None:

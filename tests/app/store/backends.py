@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from actors.ports import SessionStore, SkillStatsStore, StoreMeter
-from app.chaos.memory_store import MemoryDatabase
+from app.chaos.memory_database import MemoryDatabase
+from app.chaos.memory_store import MemorySessionStore, MemorySkillStatsStore
 from app.store.firestore import FirestoreSessionStore
 from app.store.firestore_client import FirestoreDatabase
 from app.store.firestore_skills import FirestoreSkillStatsStore
@@ -80,7 +81,7 @@ async def memory(ground: Ground) -> AsyncIterator[Backend]:
     database = MemoryDatabase(time.time)
 
     async def open_stores(meter: StoreMeter) -> Stores:
-        return database.sessions(meter), database.skills(meter)
+        return MemorySessionStore(database, meter), MemorySkillStatsStore(database, meter)
 
     async with _opened(open_stores) as backend:
         yield backend

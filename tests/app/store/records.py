@@ -33,6 +33,12 @@ def lease(number: int = 1, *, owner: str = "one", attempt: int = 1) -> LeaseReco
     return LeaseRecord(lease=f"lease-{number}", owner=owner, update_key=f"{BOT}:{number}", attempt=attempt)
 
 
-def step(record: UpdateRecord, *, operation: str = "step", session: SessionRecord | None = None) -> TurnWrite:
+def step(
+    record: UpdateRecord,
+    *,
+    operation: str = "step",
+    session: SessionRecord | None = None,
+    lease: LeaseRecord | None = None,
+) -> TurnWrite:
     """A step of the update's turn."""
-    return TurnWrite(operation=operation, update=record, session=session)
+    return TurnWrite(operation=operation, update=record, session=session, lease=lease)

@@ -36,7 +36,7 @@ async def test_an_accepted_update_as_others_see_it(rig: Rig, google: AsyncClient
         "erased": False,
     }
     assert (type(times).__name__, names[0] == names[1]) == ("DatetimeWithNanoseconds", True)
-    assert await stored(google, "mailboxes/-100123") == {"tickets": ["1:1"], "waiting": 1}
+    assert await stored(google, "mailboxes/-100123") == {"tickets": ["1:1"], "waiting": 1, "revision": 0}
 
 
 async def test_an_ended_update_expires(rig: Rig, google: AsyncClient) -> None:
@@ -48,7 +48,7 @@ async def test_an_ended_update_expires(rig: Rig, google: AsyncClient) -> None:
     document = await stored(google, "updates/1:1")
     left = document["expires_at"] - document["ended_at"] - UPDATE_KEPT
     assert abs(left) < timedelta(minutes=1)
-    assert await stored(google, "mailboxes/7") == {"tickets": [], "waiting": 0}
+    assert await stored(google, "mailboxes/7") == {"tickets": [], "waiting": 0, "revision": 0}
 
 
 async def test_a_forgotten_session_leaves_an_expiring_tombstone(rig: Rig, google: AsyncClient) -> None:
