@@ -28,7 +28,8 @@ SKILL_TTL_S = 60.0  # a changed skill body is seen within this, by its catalog's
 SKILLS_BYTES = 8 * 1024 * 1024  # some hundred skills of the largest size seen in the wild
 MODEL_BUDGET_S = 45.0  # below the 60 s that a Modal input may take
 SKILL_WAIT_S = 5.0  # a registry that is away must not hold a turn: it goes on without the skill
-ANSWER_CHARACTERS = 40_000  # some ten messages; far below the store's limit of 1 MiB for a turn
+ANSWER_CHARACTERS = 120_000  # above what the renderer sends, which says that it cut; below the store's 1 MiB
+REMEMBERED_CHARACTERS = 16_000  # of one message: a long answer must not push all others out of the history
 NOTICE = "I could not answer this just now. Please try again in a moment."
 
 
@@ -191,7 +192,10 @@ class Answering:
         except NoSuchSkill as none:
             return none.answer
         except (RegistryAway, FlightError, TimeoutError) as away:
-            log.warning("skill_unavailable", skill=name, error=str(away) or "no answer in time")
+            listed = any(skill.name == name for skill in self.catalog.skills)  # else it is the user's text
+            log.warning(
+                "skill_unavailable", skill=name if listed else "", error=str(away) or "no answer in time"
+            )
             return None
         return held.value
 
@@ -207,9 +211,8 @@ class Answering:
             self._report(turn, skill, started, succeeded=False)
             return Reply(text=error.notice or NOTICE, reason=f"model: {error}"[:200])
         self._report(turn, skill, started, succeeded=True)
-        said = ChatMessage(role="user", text=task), ChatMessage(role="assistant", text=completion.text)
         used = SessionPatch(last_skill=skill.name) if skill else SessionPatch()
-        return Reply(text=completion.text, append=said, patch=used)
+        return Reply(text=completion.text, append=_remembered(task, completion.text), patch=used)
 
     async def _complete(self, turn: TurnClaimed, task: str, skill: Skill | None) -> Completion:
         asked = prompting.prompt(self._prefix, self.catalog, turn.session, task, skill)
@@ -246,6 +249,11 @@ def _knowing_chat(turn: TurnClaimed, reply: Reply) -> Reply:
     if reply.forget or not known:
         return reply
     return msgspec.structs.replace(reply, patch=msgspec.structs.replace(reply.patch, **known))
+
+
+def _remembered(task: str, answer: str) -> tuple[ChatMessage, ChatMessage]:
+    asked = ChatMessage(role="user", text=task[:REMEMBERED_CHARACTERS])
+    return asked, ChatMessage(role="assistant", text=answer[:REMEMBERED_CHARACTERS])
 
 
 def _cut(text: str) -> str:

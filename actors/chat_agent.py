@@ -54,7 +54,7 @@ class ChatAgentOptions:
     """Seconds: what warming, one call's chain of turns, and the turns under way at the end may take."""
 
     warm_deadline_s: float = 5.0
-    chain_budget_s: float = 20.0
+    chain_budget_s: float = 4.0  # with a whole turn after it, still within the 60 s of a Modal input
     stop_grace_s: float = 20.0
 
 

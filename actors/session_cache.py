@@ -163,9 +163,8 @@ class SessionCacheActor(Actor[SessionRequest]):
         )
 
     async def close(self) -> None:
-        """End the loads under way and give the store back."""
+        """End the loads under way; who opened the store closes it, when the work beside has ended, too."""
         await self._sessions.close()
-        await self._store.close()
 
     # ------------------------------------------------------------ sessions (port `Sessions` of the turns)
 

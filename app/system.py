@@ -71,6 +71,7 @@ class _Running:
     """What one start made."""
 
     world: World
+    database: Database
     sweeper: asyncio.Task[None]
 
 
@@ -106,7 +107,7 @@ class LocalSystem:
             role.actor = wiring.session_cache(self._settings, world, database, number)
         self._agent.actor = wiring.chat_agent(self._settings, world, self.fleet)
         sweeper = asyncio.create_task(sweep_forever(self.fleet, world.clock), name="sweeper")
-        self._running = _Running(world, sweeper)
+        self._running = _Running(world, database, sweeper)
 
     async def warm_up(self) -> None:
         """Start every actor: each is warm, or degraded, within its deadline."""
@@ -124,6 +125,7 @@ class LocalSystem:
         await running.world.background.drain(DRAIN_S)
         for role in (self._skills, *self._shards):
             await self._retire(role)
+        await running.database.close()
 
     async def restart_cold(self) -> None:
         """Stop everything and start it with empty caches, as a new container would."""

@@ -21,7 +21,7 @@ from actors.ports import Completion
 from app.llm.anthropic_errors import EMPTY, UNREADABLE, AnthropicFailure
 from contracts.turns import ToolCall
 
-MAX_CHARS: Final = 64_000
+MAX_CHARS: Final = 100_000
 """Text and tool arguments of one answer: sixteen Telegram messages, more than we ever ask for."""
 
 CUT_NOTE: Final = "_(The answer was cut here at its length limit.)_"

@@ -4,8 +4,17 @@ import asyncio
 
 import pytest
 
-from actors.answering import ANSWER_CHARACTERS, NOTICE
+from actors.answering import (
+    ANSWER_CHARACTERS,
+    MODEL_BUDGET_S,
+    NOTICE,
+    REMEMBERED_CHARACTERS,
+    SKILL_WAIT_S,
+)
+from actors.chat_agent import ChatAgentOptions
+from actors.insist import PAUSES_S
 from actors.ports import ModelError, TokenRefused
+from app.settings import Scaling
 from contracts.chat import TakeTurn, TurnsTaken
 from contracts.faults import Busy, Internal
 from contracts.sessions import PatchSession, SessionPatch
@@ -42,7 +51,7 @@ async def test_tickets_for_the_same_chat_do_not_double(world: World) -> None:
 
 async def test_a_long_chain_goes_on_in_a_new_call(world: World) -> None:
     """A call ends within its budget, so that no Modal input times out; the next one is on its way."""
-    world.now.model.took_s = 8.0
+    world.now.model.took_s = 1.5
     for update in range(5):
         await world.accept(update, str(update))
     taken = await world.agent.ask(TakeTurn(chat=CHAT))
@@ -83,6 +92,13 @@ async def test_an_answer_without_end_is_cut(world: World) -> None:
     world.now.model.script.append("x" * 1_000_000)
     (seen,) = await replies(world, "hello")
     assert len(seen) == ANSWER_CHARACTERS
+    assert max(len(message.text) for message in world.session().messages) == REMEMBERED_CHARACTERS
+
+
+def test_a_chain_of_turns_fits_a_modal_input() -> None:
+    """A turn begun at the end of the chain's budget, at its slowest, ends before Modal ends the input."""
+    slowest_s = SKILL_WAIT_S + MODEL_BUDGET_S + sum(PAUSES_S)
+    assert ChatAgentOptions().chain_budget_s + slowest_s < Scaling().timeout
 
 
 async def test_a_defect_in_a_turn_is_tried_five_times(world: World) -> None:
@@ -158,7 +174,6 @@ async def test_stop_lets_a_running_turn_end(world: World) -> None:
     await asyncio.sleep(1.0)
     await world.now.stop()
     assert world.screen.texts(CHAT) == ["echo: hello"]
-    assert world.now.store.closed
 
 
 async def test_stop_hands_back_what_takes_too_long(world: World) -> None:
