@@ -92,16 +92,6 @@ class SkillIndex:
         return THRESHOLD * min(total, COUNTED_WORDS * self._rarest)
 
 
-def best_skill(text: str, skills: Sequence[SkillSummary]) -> SkillSummary | None:
-    """Give the skill that `text` is about, if any; who asks often keeps a SkillIndex."""
-    return SkillIndex(skills).best(text)
-
-
-def rank(text: str, skills: Sequence[SkillSummary], limit: int = 5) -> tuple[Ranked, ...]:
-    """Give the skills that share a word with `text`, best first; who asks often keeps a SkillIndex."""
-    return SkillIndex(skills).rank(text, limit)
-
-
 def words(text: str) -> Iterator[str]:
     """Give the words of `text` in order, without case, accents or plural; kana and Han in pairs of signs."""
     for found in _WORD.finditer(_plain(text)):

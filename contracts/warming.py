@@ -72,6 +72,3 @@ class ActorStats(Message, frozen=True, kw_only=True, tag="stats"):
     warm: WarmReport | None = None
     first_request: FirstRequest | None = None
     counters: dict[str, int] = {}
-
-
-WarmReply = WarmReport

@@ -11,7 +11,7 @@ from rich.table import Table
 from actors.ports import SkillFile, SkillScan
 from actors.skill_library import SkillLibrary
 from app.cli.running import fail, settings
-from app.skills.lint import lint
+from app.skills.lint import exit_code, lint
 from app.wiring import skill_files
 
 
@@ -63,10 +63,10 @@ def lint_skills(as_json: bool) -> None:
         _json({"findings": [msgspec.to_builtins(each) for each in findings]})
     for each in () if as_json else findings:
         click.echo(f"{each.severity}: {each.file}: {each.reason}")
-    if any(each.severity == "error" for each in findings):
-        sys.exit(1)
-    if not as_json:
+    failed = exit_code(findings)
+    if not failed and not as_json:
         click.echo("no errors")
+    sys.exit(failed)
 
 
 def _scan() -> SkillScan:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.matching import SkillIndex, best_skill, rank, words
+from actors.matching import SkillIndex, words
 from contracts.skills import SkillSummary
 
 SKILLS = tuple(
@@ -24,7 +24,7 @@ SKILLS = tuple(
 
 def chosen(text: str) -> str | None:
     """The name of the skill that is chosen."""
-    skill = best_skill(text, SKILLS)
+    skill = SkillIndex(SKILLS).best(text)
     return skill.name if skill else None
 
 
@@ -70,20 +70,20 @@ def test_a_name_weighs_more_than_a_description() -> None:
         SkillSummary(name="aardvark", description="Everything about tea."),
         SkillSummary(name="tea", description="Leaves."),
     ]
-    assert [ranked.skill.name for ranked in rank("tea", skills)] == ["tea", "aardvark"]
+    assert [ranked.skill.name for ranked in SkillIndex(skills).rank("tea")] == ["tea", "aardvark"]
 
 
 @given(st.permutations([SkillSummary(name=name, description="tea and water") for name in "abcde"]))
 def test_equals_come_by_name_whatever_the_order_of_the_catalog(skills: list[SkillSummary]) -> None:
     """Two containers that read the files in another order choose the same skill."""
-    assert [ranked.skill.name for ranked in rank("tea", skills, limit=3)] == ["a", "b", "c"]
+    assert [ranked.skill.name for ranked in SkillIndex(skills).rank("tea", limit=3)] == ["a", "b", "c"]
 
 
 def test_rare_words_weigh_more() -> None:
     """A word that one skill has tells more than one that all have."""
     skills = [SkillSummary(name=f"s{number}", description="helps with tea") for number in range(9)]
     skills.append(SkillSummary(name="z", description="helps with tea of oolong"))
-    assert rank("oolong tea", skills)[0].skill.name == "z"
+    assert SkillIndex(skills).rank("oolong tea")[0].skill.name == "z"
 
 
 def test_a_large_catalog_is_told_apart() -> None:
@@ -99,7 +99,7 @@ def test_a_large_catalog_is_told_apart() -> None:
 
 def test_an_empty_catalog_matches_nothing() -> None:
     """Before the catalog is there, no skill is chosen."""
-    assert (best_skill("tea", ()), rank("tea", ())) == (None, ())
+    assert (SkillIndex(()).best("tea"), SkillIndex(()).rank("tea")) == (None, ())
 
 
 @pytest.mark.parametrize(

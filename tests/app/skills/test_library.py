@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from actors.matching import best_skill
+from actors.matching import SkillIndex
 from app import skills
 from app.llm.offline_extract import extract
 from contracts.skills import SkillSummary
@@ -53,7 +53,7 @@ def test_both_forms_and_a_resource_are_shipped() -> None:
 )
 def test_a_natural_question_finds_skill_and_section(text: str, name: str, quoted: str) -> None:
     """Without a key, a question of the kind that users ask is answered by the right part of the right skill."""
-    skill = best_skill(text, CATALOG)
+    skill = SkillIndex(CATALOG).best(text)
     assert skill is not None
     assert skill.name == name
     body = next(body for summary, body in map(read, FILES) if summary.name == name)
@@ -63,4 +63,4 @@ def test_a_natural_question_finds_skill_and_section(text: str, name: str, quoted
 @pytest.mark.parametrize("text", ["hello", "how are you today?", "what can you do?", "thanks, that was nice"])
 def test_small_talk_finds_no_shipped_skill(text: str) -> None:
     """Small talk is left to the model."""
-    assert best_skill(text, CATALOG) is None
+    assert SkillIndex(CATALOG).best(text) is None
