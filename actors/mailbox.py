@@ -181,24 +181,12 @@ class Mailboxes:
         self.close_if_empty(chat)
         return box
 
-    @asynccontextmanager
-    async def locked(self, chat: int) -> AsyncIterator[None]:
+    def locked(self, chat: int) -> "_Held":
         """Let one append, write or reading of the chat run at a time, so that none sees half of another.
 
-        Raises MailboxBusy when it took too long to get there.
+        Use it with `async with`, which raises MailboxBusy when it took too long to get there.
         """
-        gate = self._gates.setdefault(chat, _Gate())
-        gate.users += 1
-        try:
-            await gate.enter()
-            try:
-                yield
-            finally:
-                gate.lock.release()
-        finally:
-            gate.users -= 1
-            if not gate.users:
-                del self._gates[chat]
+        return _Held(self._gates, chat)
 
     @asynccontextmanager
     async def locked_where_free(self, chats: Iterable[int]) -> AsyncIterator[tuple[int, ...]]:
@@ -240,11 +228,41 @@ class _Gate:
     users: int = 0
 
     async def enter(self) -> None:
+        if self.users == 1:  # nobody holds it or waits for it: it is there at once, so that no timer is made
+            await self.lock.acquire()
+            return
         try:
             async with asyncio.timeout(GATE_WAIT_S):
                 await self.lock.acquire()
         except TimeoutError:
             raise MailboxBusy(f"the chat's mailbox was busy for {GATE_WAIT_S:g} s") from None
+
+
+class _Held:
+    """One passage through a chat's gate; no generator, because every accepted update makes one."""
+
+    __slots__ = ("_chat", "_gate", "_gates")
+
+    def __init__(self, gates: dict[int, _Gate], chat: int) -> None:
+        self._gates, self._chat = gates, chat
+
+    async def __aenter__(self) -> None:
+        self._gate = self._gates.get(self._chat) or self._gates.setdefault(self._chat, _Gate())
+        self._gate.users += 1
+        try:
+            await self._gate.enter()
+        except BaseException:  # also a caller that was cancelled while it waited
+            self._leave()
+            raise
+
+    async def __aexit__(self, *_error: object) -> None:
+        self._gate.lock.release()
+        self._leave()
+
+    def _leave(self) -> None:
+        self._gate.users -= 1
+        if not self._gate.users:
+            del self._gates[self._chat]
 
 
 def foreign(lease: LeaseRecord, now: float) -> Lease:

@@ -1,8 +1,6 @@
 """Counts store calls, and tells those that requests caused from those of the background."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 
 from contracts.warming import StoreUse
@@ -37,15 +35,26 @@ class Scope:
 _scope: ContextVar[Scope | None] = ContextVar("firstlight_scope", default=None)
 
 
-@contextmanager
-def metered(*, background: bool) -> Iterator[Scope]:
+class Metering:
+    """Entered with `with`, as `metered` says; no generator, because every request enters one."""
+
+    __slots__ = ("_token", "scope")
+    _token: Token[Scope | None]
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+
+    def __enter__(self) -> Scope:
+        self._token = _scope.set(self.scope)
+        return self.scope
+
+    def __exit__(self, *_error: object) -> None:
+        _scope.reset(self._token)
+
+
+def metered(*, background: bool) -> Metering:
     """Attribute the store calls made inside, and in tasks started inside, to a new scope."""
-    scope = Scope(background=background)
-    token = _scope.set(scope)
-    try:
-        yield scope
-    finally:
-        _scope.reset(token)
+    return Metering(Scope(background=background))
 
 
 class Meter:

@@ -1,6 +1,8 @@
 """Takes one update in, however it arrived: judge it, make it durable, set its turn going."""
 
+import asyncio
 import math
+from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -59,6 +61,7 @@ class UpdateIntake:
         self._bot, self._fleet, self._identity, self._allowed_users = bot, fleet, identity, allowed_users
         self._background, self._metrics, self._clock = background, metrics, clock
         self._callbacks, self._deadline = callbacks, Deadline(accept_deadline_s)
+        self._tickets: deque[AcceptUpdate] = deque()
 
     async def take(self, body: bytes) -> Taken:
         """Make the update durable, once; never raises, and never waits for the turn."""
@@ -158,7 +161,21 @@ class UpdateIntake:
         return _DURABLE
 
     def _take_turn(self, update: AcceptUpdate) -> None:
-        self._background.spawn("take turn", lambda: self._tell(update))
+        """Tell the agents soon: one task for all that is accepted in a turn of the loop, as a commit holds many."""
+        self._tickets.append(update)
+        if len(self._tickets) == 1:
+            asyncio.get_running_loop().call_soon(self._hand_out)
+
+    def _hand_out(self) -> None:
+        tickets, self._tickets = self._tickets, deque()
+        self._background.spawn("take turns", lambda: self._tell_all(tickets))
+
+    async def _tell_all(self, tickets: deque[AcceptUpdate]) -> None:
+        """Tell of them all; where the agents are far, each has a teller of its own and waits behind nobody."""
+        if len(tickets) > 1:
+            self._background.spawn("take turns", lambda: self._tell_all(tickets))
+        while tickets:
+            await self._tell(tickets.popleft())
 
     async def _tell(self, update: AcceptUpdate) -> None:
         try:

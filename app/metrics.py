@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -38,17 +38,17 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._actors = ActorsCollector()
         self.registry.register(self._actors)
-        updates = Counter(
-            "firstlight_updates", "Updates by kind and outcome.", ("kind", "outcome"), registry=self.registry
+        self._updates = _Counts(
+            "firstlight_updates", "Updates by kind and outcome.", kind=UPDATE_KINDS, outcome=OUTCOMES
         )
-        self._updates = _Counts(updates, UPDATE_KINDS, OUTCOMES)
-        unanswered = Counter(
+        self.registry.register(self._updates)
+        self._unanswered = _Counts(
             "firstlight_updates_unanswered",
             "Updates that get no turn, by verdict and reason.",
-            ("verdict", "reason"),
-            registry=self.registry,
+            verdict=OUTCOMES,
+            reason=REASONS,
         )
-        self._unanswered = _Counts(unanswered, OUTCOMES, REASONS)
+        self.registry.register(self._unanswered)
         self._accept = Histogram(
             "firstlight_accept_seconds",
             "Time until an update was durably accepted.",
@@ -115,26 +115,25 @@ class ActorsCollector(Collector):
 # ---------------------------------------------------------------- helpers
 
 
-class _Counts:
-    """A counter with two labels from fixed vocabularies; its series are kept at hand, as `labels` is slow."""
+class _Counts(Collector):
+    """A counter whose labels have fixed vocabularies, in plain numbers: one loop counts, so that none needs a lock."""
 
-    def __init__(self, counter: Counter, first: frozenset[str], second: frozenset[str]) -> None:
-        self._counter, self._first, self._second = counter, first, second
-        self._series: dict[tuple[str, str], Counter] = {}
+    def __init__(self, name: str, text: str, **vocabularies: frozenset[str]) -> None:
+        self._name, self._text, self._vocabularies = name, text, vocabularies
+        self._counts: dict[tuple[str, ...], int] = {}
 
-    def count(self, first: str, second: str) -> None:
+    def count(self, *words: str) -> None:
         """One more; unknown words count as `other`."""
-        series = self._series.get((first, second))
-        if series is None:
-            series = self._find(first, second)
-        series.inc()
+        if words not in self._counts:
+            words = tuple(map(_known, words, self._vocabularies.values()))
+        self._counts[words] = self._counts.get(words, 0) + 1
 
-    def _find(self, first: str, second: str) -> Counter:
-        known = _known(first, self._first), _known(second, self._second)
-        series = self._counter.labels(*known)
-        if known == (first, second):  # unknown words are not kept: they may come from input without end
-            self._series[known] = series
-        return series
+    def collect(self) -> Iterable[Metric]:
+        """One sample for each combination that was seen."""
+        counter = CounterMetricFamily(self._name, self._text, labels=tuple(self._vocabularies))
+        for words, count in self._counts.items():
+            counter.add_metric(words, count)
+        yield counter
 
 
 _COUNTS: Final[Mapping[str, str]] = {

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Coroutine
-from functools import partial
 from typing import Any, Protocol
 
 from actors.ports import Background, Unreachable
@@ -31,7 +30,7 @@ class LocalTransport:
 
     def __init__(self, actor: Answering, background: Background, deadline_s: float) -> None:
         self._actor, self._background, self._deadline = actor, background, Deadline(deadline_s)
-        self._running: set[asyncio.Task[bytes]] = set()
+        self._running: dict[asyncio.Task[bytes], asyncio.Future[None]] = {}
 
     async def ask(self, frame: bytes) -> bytes:
         """Give the reply's frame; raises Unreachable when the deadline passes."""
@@ -50,10 +49,10 @@ class LocalTransport:
         return await self._within(self._actor.stats())
 
     async def _within(self, answer: Coroutine[Any, Any, bytes]) -> bytes:
-        task = asyncio.create_task(answer)
-        self._running.add(task)  # the loop itself holds tasks weakly
-        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        task.add_done_callback(partial(self._ended, over))
+        loop = asyncio.get_running_loop()
+        task, over = loop.create_task(answer), loop.create_future()
+        self._running[task] = over  # the loop itself holds tasks weakly
+        task.add_done_callback(self._ended)
         try:
             with self._deadline.wait():
                 await over  # and not the task, which goes on when the caller leaves
@@ -63,8 +62,8 @@ class LocalTransport:
             raise Unreachable("the actor is stopping")
         return task.result()
 
-    def _ended(self, over: "asyncio.Future[None]", task: asyncio.Task[bytes]) -> None:
-        self._running.discard(task)
+    def _ended(self, task: asyncio.Task[bytes]) -> None:
+        over = self._running.pop(task)
         if not over.done():  # the caller may have left
             over.set_result(None)
         if not task.cancelled():

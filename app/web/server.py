@@ -123,7 +123,7 @@ def _webhook(parts: WebParts) -> Webhook:
         clock=parts.clock,
         callbacks=parts.callbacks,
     )
-    return Webhook(parts.rules, intake, parts.metrics)
+    return Webhook(parts.rules, intake, parts.metrics, parts.clock)
 
 
 def _when_to_warm(app: web.Application, parts: WebParts) -> asyncio.Event:

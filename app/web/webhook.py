@@ -6,9 +6,11 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
+from actors.ports import Clock
 from app.intake import ACCEPT_DEADLINE_S, Taken, UpdateIntake
 from app.metrics import Metrics
 from app.web.answers import GONE, is_secret, refuse
+from app.web.done import DoneAnswers
 
 PATH: Final = "/webhook/telegram"
 SECRET_HEADER: Final = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105 - the header's name (Bot API, setWebhook)
@@ -40,8 +42,9 @@ class Refused(Exception):
 class Webhook:
     """The route's handler."""
 
-    def __init__(self, rules: WebhookRules, intake: UpdateIntake, metrics: Metrics) -> None:
+    def __init__(self, rules: WebhookRules, intake: UpdateIntake, metrics: Metrics, clock: Clock) -> None:
         self._rules, self._intake, self._metrics = rules, intake, metrics
+        self._done = DoneAnswers(clock)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer 200 only when the update is durably accepted; 4xx when a retry can't help, else 429 or 503."""
@@ -51,7 +54,8 @@ class Webhook:
         except Refused as refused:
             self._metrics.update("unread", "unauthorized" if refused.status == 401 else "rejected")
             return await refuse(request, refused.status)
-        return _answer(await self._intake.take(body))
+        taken = await self._intake.take(body)
+        return self._done.to(request) if taken.durable else _again(taken)
 
     def _admit(self, request: web.Request) -> None:
         headers = request.headers
@@ -79,9 +83,7 @@ class Webhook:
         return bytes(body)
 
 
-def _answer(taken: Taken) -> web.Response:
-    if taken.durable:
-        return web.Response()
+def _again(taken: Taken) -> web.Response:
     return web.Response(status=429 if taken.full else 503, headers={"Retry-After": str(taken.retry_after_s)})
 
 
