@@ -9,7 +9,10 @@ from tests.bench import (
     bench_accept,
     bench_cache,
     bench_codec,
+    bench_evict,
     bench_first,
+    bench_halflife,
+    bench_hits,
     bench_imports,
     bench_memory,
     bench_start,
@@ -29,6 +32,9 @@ BENCHES: dict[str, Bench] = {
     "codec": bench_codec.run,
     "cache": bench_cache.run,
     "store": bench_store.run,
+    "halflife": bench_halflife.run,
+    "hits": bench_hits.run,
+    "evict": bench_evict.run,
 }
 
 
