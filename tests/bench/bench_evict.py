@@ -5,17 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import mean
 from typing import Final
 
-from actors.cache_shelf import ENTRY_BYTES
 from actors.score import Scores
 from tests.bench.bench_hits import LOOKS, SEEDS, TRACES
-from tests.bench.evicting import Policy, S3Fifo, ScoredLru, Sieve, TinyLfu, farthest, fifo, lru
+from tests.bench.evicting import OVERHEAD, Policy, S3Fifo, ScoredLru, Sieve, TinyLfu, farthest, fifo, lru
 from tests.bench.kit import Effort, Row, Table
 from tests.bench.traces import Trace
 
 LRU, SCORED, BEST = "LRU", f"score, {LOOKS} looks", "farthest next use"
 AT_TENTH: Final = "hits at 10 %"
 SHARES: Final = {AT_TENTH: 0.1, "hits at 1 %": 0.01}
-KEY_BYTES: Final = 32
 MEDIAN_BYTES, LARGEST_BYTES = 8.5, 30_000  # ln of 4.9 kB: a session of some 20 messages; its bound
 
 Values = Mapping[str, float]
@@ -66,7 +64,7 @@ def _sizes(trace: Trace, seed: int) -> list[int]:
     """What each chat's session takes in L1, the entry included; the same for every policy."""
     dice = random.Random(seed)
     bodies = (int(dice.lognormvariate(MEDIAN_BYTES, 0.9)) for _ in range(max(trace.chats) + 1))
-    return [ENTRY_BYTES + KEY_BYTES + min(body, LARGEST_BYTES) for body in bodies]
+    return [OVERHEAD + min(body, LARGEST_BYTES) for body in bodies]
 
 
 def _hits(policy: Policy, trace: Trace, sizes: Sequence[int]) -> float:

@@ -5,9 +5,11 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from itertools import islice
+from sys import getsizeof
 from typing import Final
 
 from actors.cache import Cache
+from actors.cache_shelf import ENTRY_BYTES
 from actors.score import Scores
 
 Policy = Callable[[int, int, float], bool]
@@ -15,6 +17,9 @@ Policy = Callable[[int, int, float], bool]
 
 FOREVER_S: Final = 1e9
 NEVER: Final = 1 << 60
+SMALL: Final = 16
+OVERHEAD: Final = ENTRY_BYTES + getsizeof(1)
+"""What L1 counts for an entry beside its value; in the sizes that a policy is told it is included."""
 
 
 def lru(bound: int) -> Policy:
@@ -26,7 +31,7 @@ def lru(bound: int) -> Policy:
     def request(chat: int, size: int, now_s: float) -> bool:
         held = cache.get(chat) is not None
         if not held:
-            cache.put(chat, size, 1)
+            cache.put(chat, size - OVERHEAD, 1)
         return held
 
     return request
@@ -207,7 +212,8 @@ class TinyLfu:
 class ScoredLru:
     """LRU that looks at the `looks` coldest: the one of the lowest score goes, the others become recent.
 
-    With one look it is LRU.
+    With one look it is LRU. It looks at no more than about a sixteenth of what it holds: in a cache of a few dozen
+    entries the newest need their time.
     """
 
     def __init__(self, bound: int, scores: Scores, looks: int) -> None:
@@ -230,7 +236,7 @@ class ScoredLru:
 
     def _evict(self) -> None:
         sizes = self._shelf.sizes
-        coldest = list(islice(sizes, self._looks))
+        coldest = list(islice(sizes, min(self._looks, 1 + len(sizes) // SMALL)))
         for chat in coldest:
             sizes.move_to_end(chat)
         self._shelf.drop(min(coldest, key=self._scores.get))

@@ -131,17 +131,17 @@ def test_nothing_beats_the_one_that_knows_the_future(make: Callable[[int], Polic
 
 
 @pytest.mark.parametrize(
-    ("make", "chats", "last"),
+    ("make", "room", "chats", "last"),
     [
-        (lru, [1, 2, 3, 4, 1, 5, 1], True),  # 1 was used lately
-        (fifo, [1, 2, 3, 4, 1, 5, 1], False),  # 1 came first
-        (Sieve, [1, 2, 3, 4, 1, 5, 1], True),  # 1 was visited, so the hand passes on to 2
-        (Sieve, [1, 2, 3, 4, 1, 5, 2], False),
-        (POLICIES["score"], [1, 1, 2, 3, 4, 5, 1], True),  # 1 was wanted twice
-        (lru, [1, 1, 2, 3, 4, 5, 1], False),
+        (lru, 4, [1, 2, 3, 4, 1, 5, 1], True),  # 1 was used lately
+        (fifo, 4, [1, 2, 3, 4, 1, 5, 1], False),  # 1 came first
+        (Sieve, 4, [1, 2, 3, 4, 1, 5, 1], True),  # 1 was visited, so the hand passes on to 2
+        (Sieve, 4, [1, 2, 3, 4, 1, 5, 2], False),
+        (POLICIES["score"], 16, [1, *range(1, 18), 1], True),  # 1 was wanted twice, 2 once
+        (POLICIES["score"], 16, [1, *range(1, 18), 2], False),
+        (lru, 16, [1, *range(1, 18), 1], False),
     ],
 )
-def test_who_leaves(make: Callable[[int], Policy], chats: list[int], last: bool) -> None:
-    """Room for four; the last request tells who of them went for the fifth."""
-    bound = 4_000 if make is not lru else 4 * 1_320 + 100  # our L1 counts an entry's own bytes
-    assert last == hits(make(bound), chats)[-1]
+def test_who_leaves(make: Callable[[int], Policy], room: int, chats: list[int], last: bool) -> None:
+    """The last request tells who left when there was no room for one more."""
+    assert last == hits(make(1_000 * room), chats)[-1]
