@@ -11,13 +11,13 @@ HALF_LIFE_S: Final = 3 * 24 * 3600.0
 """A touch this much older counts half: best for the worst of the traces tried (decision 0011)."""
 
 MAX_KEYS: Final = 50_000
-"""Several times the sessions that L1's default bound holds, in some 7 MB."""
+"""Several times the sessions that L1's default bound holds, in some 6 MB."""
 
 UNKNOWN: Final = 0.0
 """The score of a key never seen: as if wanted once in 1970, so finite, and below every other."""
 
 PRUNED_SHARE: Final = 8
-"""One in so many goes when the table is full, so that new keys seldom pay for a look at all."""
+"""One in so many goes when the table is full: some 10 ms once in 6,000 new keys, under 2 us for each."""
 
 
 class Scores:
@@ -31,7 +31,8 @@ class Scores:
     `updated_at` of a document is a score too.
 
     Meant to be touched once an accepted update, not once a read of L1: a turn reads its session several times.
-    Touches add up in any order, so a clock that jumped back only makes some of them count less.
+    Touches add up in any order, so a clock that jumped back only makes some of them count less; what was touched
+    while a clock ran ahead stays ahead by as much.
     """
 
     __slots__ = ("_max_keys", "_rate", "_scale", "_scores")
@@ -62,11 +63,8 @@ class Scores:
         if held is None:
             self.put(key, now_s)
             return
-        gap = held - now_s
-        if gap >= 0:
-            self._scores[key] = held + self._scale * log1p(exp(-gap * self._rate))
-        else:
-            self._scores[key] = now_s + self._scale * log1p(exp(gap * self._rate))
+        later, earlier = (held, now_s) if held > now_s else (now_s, held)
+        self._scores[key] = later + self._scale * log1p(exp((earlier - later) * self._rate))
 
     def get(self, key: int) -> float:
         """Give the score (Unix seconds), UNKNOWN for a key that is not held."""
