@@ -16,7 +16,8 @@ BLOBS_MOST: Final = 9
 class StoredImage(Value, frozen=True, kw_only=True):
     """`warm_images/{actor}:{shard}`: a manifest and its blobs, both opaque to stores, always of one commit.
 
-    At most BLOBS_MOST blobs of at most BLOB_MOST bytes each. `version` is the manifest's (0: not stored).
+    At most BLOBS_MOST blobs of at most BLOB_MOST bytes each, and a manifest of at most BLOB_MOST bytes.
+    `version` is the manifest's (0: not stored). What the store finds spoilt comes as empty bytes.
     """
 
     manifest: bytes
@@ -42,16 +43,24 @@ class WarmStore(Protocol):
     """Warm images and changes of a session shard. Raises StoreDown or StoreDenied; every call has a deadline."""
 
     async def read_image(self, name: str) -> StoredImage | None:
-        """Read manifest and blobs in one wave; None when there is none. What is torn the checksums tell."""
+        """Read manifest and blobs in one wave; None when there is none. What is torn the checksums tell.
+
+        An image that nobody can read still comes with its version, so that it can be replaced.
+        """
 
     async def write_image(self, name: str, image: StoredImage) -> int:
         """Replace the image in one commit if its stored version equals `image.version`; gives the new version.
 
-        Blobs of the image that it replaces are gone with the same commit. Raises VersionConflict("image").
+        `name` is `{actor}:{shard}`. Blobs of the image that it replaces are gone with the same commit. The
+        same image written again over the same version, after a lost reply, succeeds again.
+        Raises VersionConflict("image"), and StoreDenied for an image over the bounds.
         """
 
     async def changed_sessions(self, shard: int, since: int, limit: int) -> SessionChanges:
-        """Give the shard's sessions written after the mark `since`, newest first, at most `limit`: one query."""
+        """Give the shard's sessions written after the mark `since`, newest first, in one query.
+
+        At most `limit` of them, which is 1 or more.
+        """
 
     async def close(self) -> None:
         """Give connections back; idempotent."""

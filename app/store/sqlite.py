@@ -24,12 +24,12 @@ from app.store.sqlite_database import SqliteDatabase
 from app.store.sqlite_writer import Commit
 from contracts.turns import TurnState
 
-__all__ = ["SqliteDatabase", "SqliteSessionStore", "SqliteSkillStatsStore"]
+__all__ = ["Adapter", "SqliteDatabase", "SqliteSessionStore", "SqliteSkillStatsStore"]
 
 T = TypeVar("T")
 
 
-class _Adapter:
+class Adapter:
     """One actor's use of a shared database, with the actor's meter."""
 
     def __init__(self, database: SqliteDatabase, meter: StoreMeter) -> None:
@@ -63,7 +63,7 @@ class _Adapter:
         return written
 
 
-class SqliteSessionStore(_Adapter):
+class SqliteSessionStore(Adapter):
     """SessionStore over SQLite; `set_aside` counts unreadable rows met in lists of updates."""
 
     set_aside = 0
@@ -134,7 +134,7 @@ class SqliteSessionStore(_Adapter):
         return updates
 
 
-class SqliteSkillStatsStore(_Adapter):
+class SqliteSkillStatsStore(Adapter):
     """SkillStatsStore over SQLite."""
 
     async def read_stats(self, skills: Sequence[str]) -> StatsBatch:

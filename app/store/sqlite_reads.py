@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from actors.ports import ChatState, LeaseRecord, SessionBatch, SessionRecord, StatsBatch, UpdateRecord
+from actors.warm_ports import SessionChanges
 from contracts.base import Value
 from contracts.skills import SetAside, SkillStats
 from contracts.turns import TurnState
@@ -21,6 +22,7 @@ Updates = tuple[tuple[UpdateRecord, ...], tuple[SetAside, ...]]
 _NATIVE: Final = (bytes,)  # without this msgspec would take TEXT for base64 of a body
 _BOOLS: Final = {0: False, 1: True}
 _SESSIONS: Final = "SELECT *, version AS revision FROM sessions"
+_INTEGERS: Final = 2**63 - 1  # a version spoilt into text sorts above all numbers: a range leaves it out
 
 
 def read_chat(connection: sqlite3.Connection, chat: int) -> ChatState:
@@ -56,6 +58,16 @@ def recent_sessions(connection: sqlite3.Connection, shard: int, limit: int) -> S
     query = f"{_SESSIONS} WHERE shard = ? AND body <> x'' ORDER BY version DESC LIMIT ?"
     sessions, bad = _records(connection.execute(query, (shard, limit)), SessionRecord, "telegram_sessions")
     return SessionBatch(sessions=sessions, set_aside=bad)
+
+
+def changed_sessions(connection: sqlite3.Connection, shard: int, since: int, limit: int) -> SessionChanges:
+    """Read the sessions written after version `since`, newest first; marks are exact, being versions."""
+    query = f"{_SESSIONS} WHERE shard = ? AND version > ? AND version <= ? ORDER BY version DESC LIMIT ?"
+    rows = _rows(connection.execute(query, (shard, since, _INTEGERS, max(limit, 1))))
+    sessions, bad = _readable(rows, SessionRecord, "telegram_sessions")
+    ((newest,),) = connection.execute("SELECT value FROM sequence").fetchall()
+    reaches = int(rows[-1]["version"]) if len(rows) >= max(limit, 1) else since
+    return SessionChanges(sessions=sessions, reaches=reaches, watermark=newest, set_aside=bad)
 
 
 def open_updates(connection: sqlite3.Connection, shard: int, limit: int) -> Updates:
@@ -97,10 +109,16 @@ def _derived(stats: SkillStats) -> SkillStats:
 def _records(
     cursor: sqlite3.Cursor, kind: type[R], collection: str
 ) -> tuple[tuple[R, ...], tuple[SetAside, ...]]:
-    """Read the rows that are records of `kind`; columns are named as its fields, others are ignored."""
+    return _readable(_rows(cursor), kind, collection)
+
+
+def _readable(
+    rows: Sequence[dict[str, Any]], kind: type[R], collection: str
+) -> tuple[tuple[R, ...], tuple[SetAside, ...]]:
+    """Give the rows that are records of `kind`; columns are named as its fields, others are ignored."""
     records: list[R] = []
     set_aside: list[SetAside] = []
-    for row in _rows(cursor):
+    for row in rows:
         try:
             records.append(msgspec.convert(row, kind, builtin_types=_NATIVE))
         except msgspec.ValidationError as error:

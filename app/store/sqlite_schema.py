@@ -11,9 +11,6 @@ from typing import Final
 from actors.ports import StoreDenied
 from app.store.sqlite_errors import is_passing, translated
 
-SCHEMA_VERSION: Final = 1
-"""Version of the tables, kept in the file's `user_version`."""
-
 APPLICATION_ID: Final = 0x46_4C_49_54
 """`FLIT`, in the file's header, so that another program's database is never mistaken for ours."""
 
@@ -22,7 +19,7 @@ BUSY_TIMEOUT_S: Final = 5.0
 
 _SWITCH_PAUSE_S: Final = 0.005  # the other process needs about a millisecond
 
-_TABLES: Final = """
+_VERSION_1: Final = """
 -- One row: the number of the newest write. Every write takes the next one as its version, so versions of
 -- all documents stand in one order and "changed since" is a range of it.
 CREATE TABLE sequence (value INTEGER NOT NULL);
@@ -61,9 +58,22 @@ CREATE TABLE skill_runs (
 CREATE INDEX skill_runs_by_expiry ON skill_runs (expires_at);
 """
 
+_VERSION_2: Final = """
+-- The warm image of `{actor}:{shard}`: its manifest, and how many blobs it has.
+CREATE TABLE warm_images (
+    name TEXT PRIMARY KEY, version INTEGER, operation TEXT, blobs INTEGER, manifest BLOB
+);
+CREATE TABLE warm_blobs (name TEXT, slot INTEGER, body BLOB, PRIMARY KEY (name, slot));
+"""
+
+_STEPS: Final = (_VERSION_1, _VERSION_2)
+
+SCHEMA_VERSION: Final = len(_STEPS)
+"""Version of the tables, kept in the file's `user_version`: how many of the steps the file has gone."""
+
 
 def connect(path: Path, *, durable: bool, deadline_s: float) -> sqlite3.Connection:
-    """Open the file, make its tables if it is new, and give a connection without implicit transactions.
+    """Open the file, make its tables or bring them up to date, and give it without implicit transactions.
 
     Blocks for up to `deadline_s` or BUSY_TIMEOUT_S, whichever is shorter. `durable` syncs at every commit.
     Raises StoreDown, or StoreDenied in one line that names the path.
@@ -113,11 +123,11 @@ def _set_up(connection: sqlite3.Connection, path: Path, durable: bool, busy_s: f
     connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
     connection.execute("PRAGMA journal_size_limit = 67108864")  # a long reader may grow the log: give it back
     connection.execute("BEGIN")  # one snapshot, or another process makes the tables between two looks
-    made = _found(connection, path)
+    found = _found(connection, path)
     connection.execute("COMMIT")
     _switch_to_wal(connection, path, busy_s)
-    if not made:
-        _make_tables(connection, path)
+    if found < SCHEMA_VERSION:
+        _upgrade(connection, path)
 
 
 def _switch_to_wal(connection: sqlite3.Connection, path: Path, busy_s: float) -> None:
@@ -136,38 +146,37 @@ def _switch_to_wal(connection: sqlite3.Connection, path: Path, busy_s: float) ->
         raise StoreDenied(f"sqlite {path}: its file system has no write-ahead log; use a local disk")
 
 
-def _make_tables(connection: sqlite3.Connection, path: Path) -> None:
-    connection.execute("BEGIN IMMEDIATE")  # one process makes them, the others find them made
+def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
+    """Go the steps that the file lacks, all of them for a new one."""
+    connection.execute("BEGIN IMMEDIATE")  # one process goes them, the others find them gone
     try:
-        if not _found(connection, path):
-            _create(connection)
+        for step in _STEPS[_found(connection, path) :]:
+            for statement in _statements(step):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")
         raise
 
 
-def _found(connection: sqlite3.Connection, path: Path) -> bool:
-    """Say whether our tables are there; raises StoreDenied when somebody else's, or newer ones, are."""
-    version = _number(connection, "PRAGMA user_version")
-    if version == SCHEMA_VERSION and _number(connection, "PRAGMA application_id") == APPLICATION_ID:
-        return True
+def _found(connection: sqlite3.Connection, path: Path) -> int:
+    """Give the version of our tables, 0 for none; raises StoreDenied for somebody else's, or newer ones."""
     if not _number(connection, "SELECT count(*) FROM sqlite_master"):
-        return False
+        return 0
+    version = _number(connection, "PRAGMA user_version")
     if _number(connection, "PRAGMA application_id") != APPLICATION_ID:
         raise StoreDenied(f"sqlite {path}: the database of another program")
-    raise StoreDenied(f"sqlite {path}: schema {version}, and this version knows {SCHEMA_VERSION}: upgrade")
+    if not 1 <= version <= SCHEMA_VERSION:
+        raise StoreDenied(
+            f"sqlite {path}: schema {version}, and this version knows {SCHEMA_VERSION}: upgrade"
+        )
+    return version
 
 
 def _number(connection: sqlite3.Connection, query: str) -> int:
     return int(connection.execute(query).fetchone()[0])
-
-
-def _create(connection: sqlite3.Connection) -> None:
-    for statement in _statements(_TABLES):
-        connection.execute(statement)
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def _statements(script: str) -> list[str]:
