@@ -3,6 +3,7 @@
 from typing import Final, Protocol
 
 from actors.ports import SessionStore, SkillStatsStore, StoreMeter
+from actors.warm_ports import WarmStore
 from app.lazily import load
 from app.settings import FirestoreAddress, Settings, SqliteAddress
 
@@ -20,6 +21,9 @@ class Database(Protocol):
 
     def sessions(self, meter: StoreMeter) -> SessionStore:
         """The adapter of a SessionCacheActor."""
+
+    def warm(self, meter: StoreMeter) -> WarmStore:
+        """The adapter with which a SessionCacheActor starts warm."""
 
     def skills(self, meter: StoreMeter) -> SkillStatsStore:
         """The adapter of a SkillRegistryActor."""

@@ -68,6 +68,8 @@ def store_error(error: Exception) -> StoreError:
             return PastDeadline(f"Firestore did not answer in time: {detail}")
         case Code.ALREADY_EXISTS:
             return AlreadyExists(f"ALREADY_EXISTS: {detail}")
+        case Code.RESOURCE_EXHAUSTED if _is_too_large(detail):
+            return StoreDenied(detail)
         case Code.RESOURCE_EXHAUSTED:
             return Exhausted(f"Firestore is over its quota: {detail}")
         case Code.FAILED_PRECONDITION if _is_missing_index(detail):
@@ -98,6 +100,11 @@ def _detail(error: Exception) -> str:
 def _is_missing_index(detail: str) -> bool:
     """Nothing but the text tells it from a version mismatch: "The query requires an index"."""
     return "index" in detail
+
+
+def _is_too_large(detail: str) -> bool:
+    """gRPC's word for a message over a side's bound (the emulator's: 4 MiB), which is no quota: it stays too large."""
+    return "exceeds maximum size" in detail or "larger than max" in detail
 
 
 def _is_future_version(detail: str) -> bool:

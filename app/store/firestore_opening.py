@@ -5,12 +5,14 @@ from typing import Any
 
 from actors.meter import Meter
 from actors.ports import SessionStore, SkillStatsStore, StoreMeter
+from actors.warm_ports import WarmStore
 from app.settings import FirestoreAddress, Settings
 from app.store.firestore import FirestoreSessionStore
 from app.store.firestore_client import FirestoreDatabase
-from app.store.firestore_plans import open_plan, recent_plan, states_plan
+from app.store.firestore_plans import changed_plan, open_plan, recent_plan, states_plan
 from app.store.firestore_search import Plan, find
 from app.store.firestore_skills import FirestoreSkillStatsStore
+from app.store.firestore_warm import FirestoreWarmStore
 
 
 class FirestoreStores:
@@ -33,13 +35,19 @@ class FirestoreStores:
         """The adapter of a SessionCacheActor."""
         return FirestoreSessionStore(self._database, meter)
 
+    def warm(self, meter: StoreMeter) -> WarmStore:
+        """The adapter with which a SessionCacheActor starts warm."""
+        return FirestoreWarmStore(self._database, meter)
+
     def skills(self, meter: StoreMeter) -> SkillStatsStore:
         """The adapter of a SkillRegistryActor."""
         return FirestoreSkillStatsStore(self._database, meter)
 
     async def missing_indexes(self) -> tuple[str, ...]:
         """The composite indexes that the database says it lacks, as firestore.indexes.json lists them."""
-        plans: tuple[Plan[Any], ...] = (recent_plan(0, 1), open_plan(0, 1), states_plan(("accepted",), 1))
+        plans: tuple[Plan[Any], ...] = (
+            recent_plan(0, 1), changed_plan(0, 0, 1), open_plan(0, 1), states_plan(("accepted",), 1),
+        )  # fmt: skip
         await asyncio.gather(*(find(self._database, plan, Meter()) for plan in plans))
         return tuple(sorted(self._database.missing_indexes))
 

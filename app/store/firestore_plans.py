@@ -23,6 +23,18 @@ def recent_plan(shard: int, limit: int) -> Plan[SessionRecord]:
     )
 
 
+def changed_plan(shard: int, since_us: int, limit: int) -> Plan[SessionRecord]:
+    """A shard's sessions and tombstones written after that time, newest first; without index as above."""
+    newest = Search(collection=SESSIONS, limit=limit, order="updated_at", descending=True, after_us=since_us)
+    return Plan(
+        search=msgspec.structs.replace(newest, equal={"shard": shard}),
+        plain=newest,
+        read=read_session,
+        keep=lambda record: record.shard == shard,
+        rank=lambda record: -record.updated_at,
+    )
+
+
 def open_plan(shard: int, limit: int) -> Plan[UpdateRecord]:
     """A shard's updates without an end, oldest first; without index, any of them."""
     equal = {"shard": shard, "open": True}

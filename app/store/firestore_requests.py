@@ -1,7 +1,7 @@
 """What is asked of Firestore, as values of ours: changes (writes of a commit) and searches (queries)."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ _NOW: Final = types.DocumentTransform.FieldTransform.ServerValue.REQUEST_TIME
 _Operator: Final = types.StructuredQuery.FieldFilter.Operator
 _Direction: Final = types.StructuredQuery.Direction
 _FIRST_TIME: Final = datetime(1, 1, 1, tzinfo=UTC)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class When(Enum):
@@ -31,7 +32,8 @@ class Change(Value, frozen=True, kw_only=True):
 
     `increments` and `server_times` may name a field inside of a map by a dotted path; the results of
     `increments` come back with the commit. `added` and `removed` are elements of arrays. `when` may be a
-    version (update time in microseconds) that the document must have.
+    version (update time in microseconds) that the document must have. `deleted` names nothing and deletes the
+    document, whether it is there or not.
     """
 
     document: str
@@ -42,12 +44,14 @@ class Change(Value, frozen=True, kw_only=True):
     added: Mapping[str, Sequence[str]] = {}
     removed: Mapping[str, Sequence[str]] = {}
     when: When | int = When.ALWAYS
+    deleted: bool = False
 
 
 class Search(Value, frozen=True, kw_only=True):
     """One query of a collection: equal fields, at most one `any_of`, ordered by at most one field.
 
-    `times_only` leaves out documents whose order field is no timestamp (Firestore sorts mixed types by type).
+    `times_only` leaves out documents whose order field is no timestamp (Firestore sorts mixed types by type);
+    `after_us` does, too, and gives only those with a later time than that (microseconds since 1970).
     """
 
     collection: str
@@ -57,6 +61,7 @@ class Search(Value, frozen=True, kw_only=True):
     order: str = ""
     descending: bool = False
     times_only: bool = False
+    after_us: int | None = None
     only_names: bool = False
 
     @property
@@ -70,6 +75,9 @@ class Search(Value, frozen=True, kw_only=True):
 def to_write(change: Change, root: str) -> Any:
     """Give the protobuf Write of a change; `root` is the path that document names begin with."""
     write = _Write()
+    if change.deleted:
+        write.delete = f"{root}/{change.document}"
+        return write
     write.update.name = f"{root}/{change.document}"
     for name, plain in change.fields.items():
         write.update.fields[name].CopyFrom(to_value(plain))
@@ -130,4 +138,7 @@ def _conditions(search: Search) -> list[tuple[str, Any, Any]]:
         conditions.append((search.any_of[0], _Operator.IN, list(search.any_of[1])))
     if search.times_only:  # a range matches values of its own type only
         conditions.append((search.order, _Operator.GREATER_THAN_OR_EQUAL, _FIRST_TIME))
+    if search.after_us is not None:
+        after = _EPOCH + timedelta(microseconds=search.after_us)
+        conditions.append((search.order, _Operator.GREATER_THAN, after))
     return conditions

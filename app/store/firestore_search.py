@@ -8,7 +8,7 @@ import msgspec
 import structlog
 
 from actors.ports import StoreMeter
-from app.store.firestore_client import FirestoreDatabase
+from app.store.firestore_client import FirestoreDatabase, Found
 from app.store.firestore_docs import is_expired
 from app.store.firestore_errors import MissingIndex
 from app.store.firestore_poison import Poison
@@ -37,6 +37,21 @@ class Plan(Generic[T]):
     rank: Callable[[T], float]
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a search found, `limit` documents at most; `plain` says that it went without the index."""
+
+    found: Found
+    limit: int
+    plain: bool
+
+    @property
+    def living(self) -> Mapping[str, Any]:
+        """The documents whose time is not over, in order."""
+        documents, now_us = self.found.documents.items(), self.found.read_at_us
+        return {path: each for path, each in documents if not is_expired(each, now_us)}
+
+
 async def find(database: FirestoreDatabase, plan: Plan[T], meter: StoreMeter) -> tuple[tuple[T, ...], Poison]:
     """Give at most the plan's limit of records, in order, and what was set aside."""
     poison = Poison()
@@ -47,22 +62,26 @@ async def find(database: FirestoreDatabase, plan: Plan[T], meter: StoreMeter) ->
     return records[: plan.search.limit], poison
 
 
+async def answer(database: FirestoreDatabase, plan: Plan[T], meter: StoreMeter) -> Answer:
+    """Ask the plan's search, or the plain one when its index is missing."""
+    try:
+        found = await database.query(plan.search, meter)
+        return Answer(found=found, limit=plan.search.limit, plain=False)
+    except MissingIndex as error:
+        _log.warning("store_index_missing", index=plan.search.index, error=str(error))
+    wider = _wider(plan)
+    return Answer(found=await database.query(wider, meter), limit=wider.limit, plain=True)
+
+
 async def _find(
     database: FirestoreDatabase, plan: Plan[T], meter: StoreMeter, poison: Poison
 ) -> tuple[tuple[T, ...], int]:
-    try:
-        documents = await _living(database, plan.search, meter)
-        return poison.readable(documents, plan.read), len(documents)
-    except MissingIndex as error:
-        _log.warning("store_index_missing", index=plan.search.index, error=str(error))
-    documents = await _living(database, _wider(plan), meter)
-    kept = (record for record in poison.readable(documents, plan.read) if plan.keep(record))
-    return tuple(sorted(kept, key=plan.rank)), len(documents)
-
-
-async def _living(database: FirestoreDatabase, search: Search, meter: StoreMeter) -> Mapping[str, Any]:
-    found = await database.query(search, meter)
-    return {path: each for path, each in found.documents.items() if not is_expired(each, found.read_at_us)}
+    given = await answer(database, plan, meter)
+    documents = given.living
+    records = poison.readable(documents, plan.read)
+    if given.plain:
+        records = tuple(sorted(filter(plan.keep, records), key=plan.rank))
+    return records, len(documents)
 
 
 def _wider(plan: Plan[T]) -> Search:

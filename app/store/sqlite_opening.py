@@ -3,8 +3,10 @@
 import sqlite3
 
 from actors.ports import SessionStore, SkillStatsStore, StoreMeter
+from actors.warm_ports import WarmStore
 from app.settings import Settings, SqliteAddress
 from app.store.sqlite import SqliteDatabase, SqliteSessionStore, SqliteSkillStatsStore
+from app.store.sqlite_warm import SqliteWarmStore
 
 
 class SqliteStores:
@@ -20,6 +22,10 @@ class SqliteStores:
     def sessions(self, meter: StoreMeter) -> SessionStore:
         """The adapter of a SessionCacheActor."""
         return SqliteSessionStore(self._database, meter)
+
+    def warm(self, meter: StoreMeter) -> WarmStore:
+        """The adapter with which a SessionCacheActor starts warm."""
+        return SqliteWarmStore(self._database, meter)
 
     def skills(self, meter: StoreMeter) -> SkillStatsStore:
         """The adapter of a SkillRegistryActor."""

@@ -14,6 +14,7 @@ from app.store.firestore import FirestoreSessionStore
 from app.store.firestore_attempts import Limits
 from app.store.firestore_client import FirestoreDatabase
 from app.store.firestore_skills import FirestoreSkillStatsStore
+from app.store.firestore_warm import FirestoreWarmStore
 from tests.app.store.backends import CountingMeter
 
 HUNG = Limits(attempt_s=0.2, budget_s=0.7)
@@ -25,13 +26,14 @@ TWICE = Limits(attempts=2, exhausted_wait_s=0.01)
 
 
 class Rig:
-    """Both stores on one open database, with their meter."""
+    """The stores on one open database, with their meter."""
 
     def __init__(self, database: FirestoreDatabase) -> None:
         self.database = database
         self.meter = CountingMeter()
         self.sessions = FirestoreSessionStore(database, self.meter)
         self.skills = FirestoreSkillStatsStore(database, self.meter)
+        self.warm = FirestoreWarmStore(database, self.meter)
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ import grpc
 import pytest
 
 from actors.ports import SessionRecord, SkillRun, StoreDenied, StoreDown, TurnWrite, VersionConflict
+from actors.warm_ports import StoredImage
 from tests.app.store.firestore_rig import HUNG, SWIFT, TWICE, Rig, accepted, opened, shipped_indexes
 from tests.emulator import Emulator
 from tests.faultproxy import Fault, FaultProxy
@@ -26,6 +27,9 @@ CALLS: dict[str, Call] = {
     "erase_updates": lambda rig: rig.sessions.erase_updates(7),
     "read_stats": lambda rig: rig.skills.read_stats(["a", "b"]),
     "record_run": lambda rig: rig.skills.record_run(run("r")),
+    "read_image": lambda rig: rig.warm.read_image("SessionCacheActor:0"),
+    "write_image": lambda rig: rig.warm.write_image("SessionCacheActor:0", StoredImage(manifest=b"m")),
+    "changed_sessions": lambda rig: rig.warm.changed_sessions(0, 0, 5),
 }
 EVERY_CALL = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 PORT_ERRORS = (StoreDown, StoreDenied, VersionConflict)
@@ -260,19 +264,22 @@ async def test_a_missing_index_is_named_and_done_without(rig: Rig, proxy: FaultP
     for chat in range(3):
         await rig.sessions.write_session(SessionRecord(chat=chat, shard=chat % 2, body=b"s"), "op")
         await rig.sessions.append(accepted(chat, chat=chat))
-    proxy.inject(_no_index())
+    proxy.inject(no_index())
     recent = await rig.sessions.recent_sessions(0, 5)
-    proxy.inject(_no_index())
+    proxy.inject(no_index())
     waiting = await rig.sessions.open_updates(0, 5)
-    proxy.inject(_no_index())
+    proxy.inject(no_index())
     found = await rig.sessions.find_updates(["accepted"], 5)
+    proxy.inject(no_index())
+    changes = await rig.warm.changed_sessions(0, 0, 5)
     assert [each.chat for each in recent.sessions] == [2, 0]
     assert [each.update for each in waiting] == [0, 1, 2]
     assert [each.update for each in found] == [0, 1, 2]
+    assert [each.chat for each in changes.sessions] == [2, 0]
     assert rig.database.missing_indexes == shipped_indexes()
 
 
-def _no_index() -> Fault:
+def no_index() -> Fault:
     """Firestore's own words; the emulator never asks for an index."""
     detail = "The query requires an index. You can create it here: https://example.invalid"
     return Fault("refuse", "RunQuery", status=grpc.StatusCode.FAILED_PRECONDITION, detail=detail)
