@@ -9,14 +9,15 @@ from actors.meter import Meter
 from actors.ports import SessionStore, Telegram
 from actors.session_cache import SessionCacheActor, SessionCacheOptions
 from actors.skill_registry import SkillRegistryActor
+from actors.warm_ports import WarmStore
 from app.chaos.container import Container
 from app.chaos.faults import Faults
 from app.chaos.ledger import Ledger
 from app.chaos.memory_database import MemoryDatabase
-from app.chaos.memory_store import MemorySessionStore, MemorySkillStatsStore
+from app.chaos.memory_store import MemorySessionStore, MemorySkillStatsStore, MemoryWarmStore
 from app.chaos.mind import ChaosModel, FewSkills, MarkingRenderer
 from app.chaos.network import Network
-from app.chaos.store_port import ShakySessions, ShakyStatistics, StoreLine
+from app.chaos.store_port import ShakySessions, ShakyStatistics, ShakyWarm, StoreLine
 from app.chaos.telegram_port import ChaosTelegram, Wire
 from app.chaos.trace import Trace
 from app.chaos.virtual_loop import VirtualLoop
@@ -119,6 +120,10 @@ class Crew:
     def sessions(self, container: Container, meter: Meter) -> SessionStore:
         """A shard's store."""
         return ShakySessions(self.world.line, container, MemorySessionStore(self.world.database, meter))
+
+    def warm(self, container: Container, meter: Meter) -> WarmStore:
+        """A shard's warm image."""
+        return ShakyWarm(self.world.line, container, MemoryWarmStore(self.world.database, meter))
 
     def telegram(self, container: Container) -> Telegram:
         """An agent's Telegram."""

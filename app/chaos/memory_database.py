@@ -19,6 +19,7 @@ from actors.ports import (
     UpdateRecord,
     VersionConflict,
 )
+from actors.warm_ports import SessionChanges, StoredImage
 from contracts.skills import SkillStats
 from contracts.turns import TurnState
 
@@ -57,6 +58,13 @@ class StoredLease(NamedTuple):
     renewed_at: float
 
 
+class KeptImage(NamedTuple):
+    """A warm image, and over which version it was written."""
+
+    image: StoredImage
+    over: int
+
+
 @dataclass(slots=True)
 class Tables:
     """All documents. Mailboxes are the open updates of a chat in the order of their insertion."""
@@ -68,6 +76,7 @@ class Tables:
     leases: dict[int, StoredLease] = field(default_factory=dict)
     skills: dict[str, SkillStats] = field(default_factory=dict)
     runs: dict[tuple[str, str], float] = field(default_factory=dict)
+    images: dict[str, KeptImage] = field(default_factory=dict)
 
 
 class MemoryDatabase:
@@ -102,6 +111,19 @@ class MemoryDatabase:
         stored = (each.record for each in self.tables.sessions.values())
         found = (record for record in stored if record.shard == shard and record.body)
         return SessionBatch(sessions=_newest_first(found)[:limit])
+
+    def changed_sessions(self, shard: int, since: int, limit: int) -> SessionChanges:
+        """The shard's, tombstones included; marks are versions."""
+        stored = (each.record for each in self.tables.sessions.values())
+        found = _newest_first(record for record in stored if record.shard == shard and record.version > since)
+        listed = found[:limit]
+        reaches = listed[-1].version if len(listed) >= limit else since
+        return SessionChanges(sessions=listed, reaches=reaches, watermark=self.tables.newest)
+
+    def read_image(self, name: str) -> StoredImage | None:
+        """The warm image of that name."""
+        kept = self.tables.images.get(name)
+        return kept.image if kept is not None else None
 
     def open_updates(self, shard: int, limit: int) -> list[UpdateRecord]:
         """The shard's updates without an end, oldest first."""
@@ -159,6 +181,17 @@ class MemoryDatabase:
             self.tables.leases.pop(chat, None)
         else:
             self.tables.leases[chat] = StoredLease(lease, self._now())
+
+    def write_image(self, name: str, image: StoredImage) -> int:
+        """Write the image if it is at its version; the same one repeated changes nothing."""
+        stored, over = self.tables.images.get(name, KeptImage(StoredImage(manifest=b""), 0))
+        if stored.version and msgspec.structs.replace(stored, version=over) == image:
+            return stored.version
+        if stored.version != image.version:
+            raise VersionConflict("image")
+        new = msgspec.structs.replace(image, version=self._next())
+        self.tables.images[name] = KeptImage(new, over=image.version)
+        return new.version
 
     def erase_updates(self, chat: int) -> int:
         """Empty the bodies of the chat's ended updates."""

@@ -17,7 +17,9 @@ from actors.ports import (
     TurnWritten,
     UpdateRecord,
 )
+from actors.warm_ports import SessionChanges, StoredImage, WarmStore
 from app.chaos.memory_database import MemoryDatabase
+from app.store.warm_images import check_image
 from contracts.turns import TurnState
 
 
@@ -105,6 +107,28 @@ class MemorySessionStore(_Adapter, SessionStore):
         return updates
 
 
+class MemoryWarmStore(_Adapter, WarmStore):
+    """The port WarmStore; refuses an image over the bounds, never fails otherwise, never waits."""
+
+    async def read_image(self, name: str) -> StoredImage | None:
+        """Read an image."""
+        image = self._database.read_image(name)
+        self._meter.read(_image_documents(image))
+        return image
+
+    async def write_image(self, name: str, image: StoredImage) -> int:
+        """Write an image at its version."""
+        check_image(name, image)
+        self._meter.write(_image_documents(image))
+        return self._database.write_image(name, image)
+
+    async def changed_sessions(self, shard: int, since: int, limit: int) -> SessionChanges:
+        """Read the shard's sessions written after version `since`."""
+        changes = self._database.changed_sessions(shard, since, limit)
+        self._meter.read(len(changes.sessions))
+        return changes
+
+
 class MemorySkillStatsStore(_Adapter, SkillStatsStore):
     """The port SkillStatsStore; never fails, never waits."""
 
@@ -121,3 +145,7 @@ class MemorySkillStatsStore(_Adapter, SkillStatsStore):
 
 def _documents(state: ChatState) -> int:
     return (state.session is not None) + (state.lease is not None) + len(state.open_updates)
+
+
+def _image_documents(image: StoredImage | None) -> int:
+    return 1 + len(image.blobs) if image is not None else 0

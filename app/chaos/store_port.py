@@ -21,6 +21,7 @@ from actors.ports import (
     TurnWritten,
     UpdateRecord,
 )
+from actors.warm_ports import SessionChanges, StoredImage, WarmStore
 from app.chaos.container import Container
 from app.chaos.faults import Faults
 from app.chaos.ledger import Ledger
@@ -191,6 +192,33 @@ class ShakySessions(SessionStore):
         return await self._line.call(self._container, where, work)
 
 
+class ShakyWarm(WarmStore):
+    """The port WarmStore of one container."""
+
+    def __init__(self, line: StoreLine, container: Container, store: WarmStore) -> None:
+        self._line, self._container, self._store = line, container, store
+
+    async def read_image(self, name: str) -> StoredImage | None:
+        """Read an image."""
+        return await self._line.call(self._container, _shard_of(name), lambda: self._store.read_image(name))
+
+    async def write_image(self, name: str, image: StoredImage) -> int:
+        """Write an image at its version."""
+        return await self._line.call(
+            self._container, _shard_of(name), lambda: self._store.write_image(name, image)
+        )
+
+    async def changed_sessions(self, shard: int, since: int, limit: int) -> SessionChanges:
+        """Read the shard's sessions written after the mark `since`."""
+        return await self._line.call(
+            self._container, f"shard:{shard}", lambda: self._store.changed_sessions(shard, since, limit)
+        )
+
+    async def close(self) -> None:
+        """Give connections back."""
+        await self._store.close()
+
+
 class ShakyStatistics(SkillStatsStore):
     """The port SkillStatsStore of one container."""
 
@@ -208,3 +236,8 @@ class ShakyStatistics(SkillStatsStore):
     async def close(self) -> None:
         """Give connections back."""
         await self._store.close()
+
+
+def _shard_of(image: str) -> str:
+    """The place of an image's trouble, as the ledger names it."""
+    return f"shard:{image.rpartition(':')[2]}"

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from actors.ports import Appended, LeaseRecord, SessionRecord, TurnWrite, TurnWritten, UpdateRecord
+from actors.warm_ports import StoredImage
 from app.chaos.ledger import Ledger
 from app.chaos.memory_database import MemoryDatabase
 from app.chaos.trace import Trace
@@ -42,6 +43,12 @@ class WatchedDatabase(MemoryDatabase):
         if self.tables.newest > newest:
             self._trace.note("session", session.chat, version)
             self._ledger.wrote_session(session, version)
+        return version
+
+    def write_image(self, name: str, image: StoredImage) -> int:
+        """Write a warm image."""
+        version = super().write_image(name, image)
+        self._trace.note("image", name, version, len(image.blobs))
         return version
 
     def write_lease(self, chat: int, lease: LeaseRecord | None) -> None:

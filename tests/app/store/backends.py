@@ -8,12 +8,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from actors.ports import SessionStore, SkillStatsStore, StoreMeter
+from actors.warm_ports import BLOBS_MOST, WarmStore
 from app.chaos.memory_database import MemoryDatabase
-from app.chaos.memory_store import MemorySessionStore, MemorySkillStatsStore
+from app.chaos.memory_store import MemorySessionStore, MemorySkillStatsStore, MemoryWarmStore
 from app.store.firestore import FirestoreSessionStore
 from app.store.firestore_client import FirestoreDatabase
 from app.store.firestore_skills import FirestoreSkillStatsStore
+from app.store.firestore_warm import FirestoreWarmStore
 from app.store.sqlite import SqliteDatabase, SqliteSessionStore, SqliteSkillStatsStore
+from app.store.sqlite_warm import SqliteWarmStore
+
+EMULATORS_BLOBS = 3
+"""The emulator takes 4 MiB a message, unlike Firestore, which takes 10 MiB."""
 
 
 class CountingMeter(StoreMeter):
@@ -30,20 +36,21 @@ class CountingMeter(StoreMeter):
         self.writes.append(documents)
 
 
-Stores = tuple[SessionStore, SkillStatsStore]
+Stores = tuple[SessionStore, SkillStatsStore, WarmStore]
 OpenStores = Callable[[StoreMeter], Awaitable[Stores]]
 
 
 class Backend:
-    """A pair of stores over the same data; `meter` counts the calls of both."""
+    """The stores over the same data; `meter` counts the calls of all; `blobs_most` of 1 MB fit into a commit."""
 
-    def __init__(self, open_stores: OpenStores) -> None:
+    def __init__(self, open_stores: OpenStores, blobs_most: int) -> None:
         self._open_stores = open_stores
+        self.blobs_most = blobs_most
         self.meter = CountingMeter()
 
     async def open(self) -> None:
         """Open the stores."""
-        self.sessions, self.skills = await self._open_stores(self.meter)
+        self.sessions, self.skills, self.warm = await self._open_stores(self.meter)
 
     async def reopen(self) -> None:
         """Close the stores and open new ones over the same data, as a restarted process does."""
@@ -54,6 +61,7 @@ class Backend:
         """Close the stores; the data stays."""
         await self.sessions.close()
         await self.skills.close()
+        await self.warm.close()
 
 
 class Ground(NamedTuple):
@@ -69,7 +77,8 @@ async def sqlite(ground: Ground) -> AsyncIterator[Backend]:
 
     async def open_stores(meter: StoreMeter) -> Stores:
         database = SqliteDatabase(ground.folder / "firstlight.db")
-        return SqliteSessionStore(database, meter), SqliteSkillStatsStore(database, meter)
+        skills, warm = SqliteSkillStatsStore(database, meter), SqliteWarmStore(database, meter)
+        return SqliteSessionStore(database, meter), skills, warm
 
     async with _opened(open_stores) as backend:
         yield backend
@@ -81,7 +90,8 @@ async def memory(ground: Ground) -> AsyncIterator[Backend]:
     database = MemoryDatabase(time.time)
 
     async def open_stores(meter: StoreMeter) -> Stores:
-        return MemorySessionStore(database, meter), MemorySkillStatsStore(database, meter)
+        skills, warm = MemorySkillStatsStore(database, meter), MemoryWarmStore(database, meter)
+        return MemorySessionStore(database, meter), skills, warm
 
     async with _opened(open_stores) as backend:
         yield backend
@@ -95,15 +105,16 @@ async def firestore(ground: Ground) -> AsyncIterator[Backend]:
     async def open_stores(meter: StoreMeter) -> Stores:
         database = FirestoreDatabase(project, emulator_host=host)
         await database.open()
-        return FirestoreSessionStore(database, meter), FirestoreSkillStatsStore(database, meter)
+        skills, warm = FirestoreSkillStatsStore(database, meter), FirestoreWarmStore(database, meter)
+        return FirestoreSessionStore(database, meter), skills, warm
 
-    async with _opened(open_stores) as backend:
+    async with _opened(open_stores, EMULATORS_BLOBS) as backend:
         yield backend
 
 
 @asynccontextmanager
-async def _opened(open_stores: OpenStores) -> AsyncIterator[Backend]:
-    backend = Backend(open_stores)
+async def _opened(open_stores: OpenStores, blobs_most: int = BLOBS_MOST) -> AsyncIterator[Backend]:
+    backend = Backend(open_stores, blobs_most)
     await backend.open()
     try:
         yield backend
