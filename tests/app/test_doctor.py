@@ -143,7 +143,9 @@ async def test_missing_indexes_are_named(emulator: Emulator, project: str) -> No
     database = choose(load(environ))
     await database.open()
     try:
-        proxy.inject(Fault("refuse", method="RunQuery", times=3, status=refusal, detail=NO_INDEX))
+        proxy.inject(
+            Fault("refuse", method="RunQuery", times=len(shipped_indexes()), status=refusal, detail=NO_INDEX)
+        )
         missing = await database.missing_indexes()
     finally:
         await database.close()
