@@ -11,7 +11,7 @@ from actors.ports import StoreDenied, StoreDown, StoreMeter
 from app.store.firestore_attempts import Attempt, Attempts, Limits
 from app.store.firestore_channel import dial_emulator, dial_google
 from app.store.firestore_errors import AlreadyExists, MissingIndex, NotOpen, PreconditionFailed
-from app.store.firestore_requests import Change, Search, When, to_query, to_write
+from app.store.firestore_requests import Change, Search, When, fill_write, to_query
 from app.store.firestore_values import micros
 from contracts.base import Value
 
@@ -95,7 +95,9 @@ class FirestoreDatabase:
         Raises PreconditionFailed, StoreDown (it may have happened), StoreDenied.
         """
         request = types.CommitRequest(database=self._name)
-        types.CommitRequest.pb(request).writes.extend(to_write(change, self._root) for change in changes)
+        writes = types.CommitRequest.pb(request).writes
+        for change in changes:
+            fill_write(writes.add(), change, self._root)
 
         async def attempt(api: FirestoreAsyncClient, timeout_s: float) -> tuple[Applied, ...]:
             answer = await api.commit(request, retry=None, timeout=timeout_s, metadata=self._metadata)

@@ -7,10 +7,9 @@ from typing import Any, Final
 
 from google.cloud.firestore_v1 import types
 
-from app.store.firestore_values import to_value
+from app.store.firestore_values import fill_value, to_value
 from contracts.base import Value
 
-_Write: Final[Any] = types.Write.pb()
 _Query: Final[Any] = types.StructuredQuery.pb()
 _NOW: Final = types.DocumentTransform.FieldTransform.ServerValue.REQUEST_TIME
 _Operator: Final = types.StructuredQuery.FieldFilter.Operator
@@ -72,22 +71,20 @@ class Search(Value, frozen=True, kw_only=True):
         return f"{self.collection}: {', '.join([*(f'{name} ASCENDING' for name in fields), order])}"
 
 
-def to_write(change: Change, root: str) -> Any:
-    """Give the protobuf Write of a change; `root` is the path that document names begin with."""
-    write = _Write()
+def fill_write(write: Any, change: Change, root: str) -> None:
+    """Fill the protobuf Write of a change where it stands; `root` is the path that document names begin with."""
     if change.deleted:
         write.delete = f"{root}/{change.document}"
-        return write
+        return
     write.update.name = f"{root}/{change.document}"
     for name, plain in change.fields.items():
-        write.update.fields[name].CopyFrom(to_value(plain))
+        fill_value(write.update.fields[name], plain)
     if change.when is not When.ABSENT:  # a new document goes out whole, as Google's own `create` sends it
         # An empty mask changes no field; without one the document would be replaced.
         write.update_mask.SetInParent()
         write.update_mask.field_paths.extend((*change.fields, *change.cleared))
     _add_transforms(write, change)
     _set_condition(write, change.when)
-    return write
 
 
 def _add_transforms(write: Any, change: Change) -> None:

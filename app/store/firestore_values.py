@@ -26,6 +26,12 @@ class UnreadableDocument(ValueError):
 def to_value(plain: object) -> Any:
     """Give a protobuf Value; raises StoreDenied for a number outside of 64 bits."""
     value = _Value()
+    fill_value(value, plain)
+    return value
+
+
+def fill_value(value: Any, plain: object) -> None:
+    """Fill a protobuf Value where it stands, without a copy: a blob has a megabyte. Raises as `to_value`."""
     match plain:
         case bool():
             value.boolean_value = plain
@@ -46,13 +52,12 @@ def to_value(plain: object) -> Any:
             value.array_value.values.extend(to_value(item) for item in plain)
         case _:
             raise TypeError(f"no Firestore value for {type(plain).__name__}")
-    return value
 
 
 def _fill_map(value: Any, plain: Mapping[str, object]) -> None:
     value.map_value.SetInParent()
     for name, item in plain.items():
-        value.map_value.fields[name].CopyFrom(to_value(item))
+        fill_value(value.map_value.fields[name], item)
 
 
 def _int64(number: int) -> int:

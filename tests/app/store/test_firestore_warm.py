@@ -10,11 +10,12 @@ from typing import Any
 import grpc
 import pytest
 from google.cloud.firestore import SERVER_TIMESTAMP, AsyncClient
+from google.cloud.firestore_v1 import types
 from structlog.testing import capture_logs
 
 from actors.ports import SessionRecord, StoreDenied, StoreDown, VersionConflict
 from actors.warm_ports import BLOB_MOST, BLOBS_MOST, SessionChanges, StoredImage
-from app.store.firestore_requests import to_write
+from app.store.firestore_requests import fill_write
 from app.store.firestore_warm import IMAGES, VISIBLE_WITHIN_US, image_changes
 from tests.app.store.firestore_rig import TWICE, Rig, opened
 from tests.app.store.test_firestore_documents import POISON_SESSIONS, session_fields, stored
@@ -72,11 +73,10 @@ async def test_an_image_as_others_see_it(rig: Rig, google: AsyncClient) -> None:
 def test_the_largest_image_fits_into_a_request() -> None:
     """Manifest and blobs at their bounds, with all their names, are below what Firestore takes in one commit."""
     image = StoredImage(manifest=bytes(BLOB_MOST), blobs=(bytes(BLOB_MOST),) * BLOBS_MOST)
-    changes = image_changes(f"{'A' * 100}:{10**8}", image, "f" * 32)
-    assert (
-        sum(to_write(change, "projects/p/databases/d/documents").ByteSize() for change in changes)
-        < REQUEST_MOST
-    )
+    request = types.CommitRequest.pb()()
+    for change in image_changes(f"{'A' * 100}:{10**8}", image, "f" * 32):
+        fill_write(request.writes.add(), change, f"projects/{'p' * 30}/databases/{'d' * 63}/documents")
+    assert request.ByteSize() < REQUEST_MOST
 
 
 async def test_a_commit_that_the_server_finds_too_large_is_denied_at_once(rig: Rig) -> None:
