@@ -21,12 +21,14 @@ from actors.ports import (
     VersionConflict,
 )
 from app.store import firestore_docs as docs
-from app.store.firestore_client import Applied, FirestoreDatabase, Found
+from app.store.firestore_answers import Found, Unread
+from app.store.firestore_client import Applied, FirestoreDatabase
 from app.store.firestore_errors import AlreadyExists, PreconditionFailed
 from app.store.firestore_plans import open_plan, recent_plan, states_plan
 from app.store.firestore_poison import Poison
 from app.store.firestore_requests import Change, Search, When
 from app.store.firestore_search import find
+from app.store.firestore_values import UnreadableDocument
 from contracts.turns import TurnState
 
 _ERASE_CHUNK: Final = 500  # writes a commit, as Firestore's quota page advises
@@ -137,8 +139,10 @@ class FirestoreSessionStore(SessionStore):
     async def read_sessions(self, chats: Sequence[int]) -> SessionBatch:
         """Read these sessions in one parallel wave, tombstones and unreadable ones as empty ones."""
         poison = Poison()
-        found = await self._get([docs.session_path(chat) for chat in chats])
-        return SessionBatch(sessions=_sessions(found, poison), set_aside=poison.found)
+        paths = [docs.session_path(chat) for chat in chats]
+        found = await self._database.get_all(paths, self._meter, _keep_session)
+        sessions = tuple(_kept(path, each, poison) for path, each in found.documents.items())
+        return SessionBatch(sessions=sessions, set_aside=poison.found)
 
     async def recent_sessions(self, shard: int, limit: int) -> SessionBatch:
         """Give the newest sessions of the shard; without its index, by a wider query that needs none."""
@@ -225,13 +229,24 @@ class _Head:
         )
 
 
-def _sessions(found: Found, poison: Poison) -> tuple[SessionRecord, ...]:
-    paths = [path for path in found.documents if path.startswith(f"{docs.SESSIONS}/")]
-    return tuple(_session(path, found.documents[path], poison) for path in paths)
-
-
 def _session(path: str, document: Any, poison: Poison) -> SessionRecord:
-    return poison.guard(path, document, docs.read_session) or docs.blank_session(path, document)
+    return _kept(path, _keep_session(path, document, 0), poison)
+
+
+def _keep_session(path: str, document: Any, _: int) -> SessionRecord | Unread:
+    try:
+        return docs.read_session(path, document)
+    except UnreadableDocument as error:
+        return Unread(reason=str(error), instead=docs.blank_session(path, document))
+
+
+def _kept(path: str, kept: SessionRecord | Unread, poison: Poison) -> SessionRecord:
+    """The session, or the empty one that stands for one which can't be read."""
+    if isinstance(kept, SessionRecord):
+        return kept
+    poison.set_aside(path, kept.reason)
+    blank: SessionRecord = kept.instead
+    return blank
 
 
 def _conflict(write: TurnWrite, update: Any | None, session: Any | None) -> VersionConflict | StoreDown:

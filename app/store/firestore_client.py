@@ -1,13 +1,14 @@
 """A Firestore database on one event loop: commit, read by path, query."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from google.cloud.firestore_v1 import types
 from google.cloud.firestore_v1.services.firestore import FirestoreAsyncClient
 
 from actors.ports import StoreDenied, StoreDown, StoreMeter
+from app.store.firestore_answers import Found, Gathering, Reader, as_it_came
 from app.store.firestore_attempts import Attempt, Attempts, Limits
 from app.store.firestore_channel import dial_emulator, dial_google
 from app.store.firestore_errors import AlreadyExists, MissingIndex, NotOpen, PreconditionFailed
@@ -23,13 +24,6 @@ class Applied(Value, frozen=True, kw_only=True):
 
     version: int
     results: tuple[int, ...] = ()
-
-
-class Found(Value, frozen=True, kw_only=True):
-    """Documents (protobuf) by path below the database's root, and the store time of the reading."""
-
-    documents: Mapping[str, Any]
-    read_at_us: int
 
 
 class FirestoreDatabase:
@@ -111,15 +105,15 @@ class FirestoreDatabase:
                 raise
             raise StoreDenied(str(error)) from error  # so it is no answer: the database is of another kind
 
-    async def get_all(self, paths: Sequence[str], meter: StoreMeter) -> Found:
+    async def get_all(self, paths: Sequence[str], meter: StoreMeter, read: Reader = as_it_came) -> Found:
         """Read documents by path in one wave of parallel chunks; absent ones are left out."""
         unique = list(dict.fromkeys(paths))
         chunks = [unique[start : start + _CHUNK] for start in range(0, len(unique), _CHUNK)]
-        parts = await _together([self._get_chunk(chunk, meter) for chunk in chunks])
+        parts = await _together([self._get_chunk(chunk, meter, read) for chunk in chunks])
         documents = {path: document for part in parts for path, document in part.documents.items()}
         return Found(documents=documents, read_at_us=min((part.read_at_us for part in parts), default=0))
 
-    async def _get_chunk(self, paths: Sequence[str], meter: StoreMeter) -> Found:
+    async def _get_chunk(self, paths: Sequence[str], meter: StoreMeter, read: Reader) -> Found:
         names = [f"{self._root}/{path}" for path in paths]
         request = types.BatchGetDocumentsRequest(database=self._name, documents=names)
 
@@ -127,28 +121,27 @@ class FirestoreDatabase:
             stream = await api.batch_get_documents(
                 request, retry=None, timeout=timeout_s, metadata=self._metadata
             )
-            answers = [types.BatchGetDocumentsResponse.pb(answer) async for answer in stream]
-            documents = [answer.found for answer in answers if answer.HasField("found")]
-            found = self._found(documents, answers)
-            _check_whole(len(answers), len(paths))
-            meter.read(len(found.documents))
-            return found
+            gathering = self._gathering(read)
+            async for wrapped in stream:
+                answer = types.BatchGetDocumentsResponse.pb(wrapped)
+                gathering.add(answer, answer.found if answer.HasField("found") else None)
+            _check_whole(gathering.answers, len(paths))
+            return _metered(gathering.found(), meter)
 
         return await self._read(attempt, meter)
 
-    async def query(self, search: Search, meter: StoreMeter) -> Found:
+    async def query(self, search: Search, meter: StoreMeter, read: Reader = as_it_came) -> Found:
         """Run a query; documents come in its order. Raises MissingIndex, StoreDown, StoreDenied."""
         request = types.RunQueryRequest(parent=self._root)
         types.RunQueryRequest.pb(request).structured_query.CopyFrom(to_query(search))
 
         async def attempt(api: FirestoreAsyncClient, timeout_s: float) -> Found:
             stream = await api.run_query(request, retry=None, timeout=timeout_s, metadata=self._metadata)
-            answers = [types.RunQueryResponse.pb(answer) async for answer in stream]
-            found = self._found(
-                [answer.document for answer in answers if answer.HasField("document")], answers
-            )
-            meter.read(len(found.documents))
-            return found
+            gathering = self._gathering(read)
+            async for wrapped in stream:
+                answer = types.RunQueryResponse.pb(wrapped)
+                gathering.add(answer, answer.document if answer.HasField("document") else None)
+            return _metered(gathering.found(), meter)
 
         try:
             return await self._read(attempt, meter)
@@ -162,12 +155,8 @@ class FirestoreDatabase:
         except PreconditionFailed as error:  # a read has none: the database is of another kind, or gone
             raise StoreDenied(str(error)) from error
 
-    def _found(self, documents: list[Any], answers: list[Any]) -> Found:
-        skip = len(self._root) + 1
-        return Found(
-            documents={document.name[skip:]: document for document in documents},
-            read_at_us=max((micros(answer.read_time) for answer in answers), default=0),
-        )
+    def _gathering(self, read: Reader) -> Gathering:
+        return Gathering(read, skip=len(self._root) + 1)
 
     def _opened(self) -> Attempts:
         if self._attempts is None:
@@ -198,6 +187,11 @@ def _check_whole(got: int, asked: int) -> None:
     """A stream that ended early is no answer: what it lacks is not absent."""
     if got < asked:
         raise StoreDown(f"Firestore answered for {got} of {asked} documents")
+
+
+def _metered(found: Found, meter: StoreMeter) -> Found:
+    meter.read(len(found.documents))
+    return found
 
 
 def _applied(result: Any) -> Applied:

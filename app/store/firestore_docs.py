@@ -272,13 +272,6 @@ def has_operation(document: Any | None, operation: str, field: str = "op") -> bo
     return read_text(document.fields, field) == operation
 
 
-def is_expired(document: Any, read_at_us: int) -> bool:
-    """Whether its time is over: the database's own deletion can lag by a day."""
-    if kind_of(document.fields, "expires_at") != "timestamp_value":
-        return False
-    return read_micros(document.fields, "expires_at") <= read_at_us
-
-
 def version_of(document: Any | None) -> int:
     """Give a document's version (update time in microseconds); 0 when it is absent."""
     return micros(document.update_time) if document is not None else 0

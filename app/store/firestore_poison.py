@@ -5,6 +5,7 @@ from typing import Any, Final, TypeVar
 
 import structlog
 
+from app.store.firestore_answers import Unread
 from app.store.firestore_values import UnreadableDocument
 from contracts.skills import SetAside
 
@@ -34,6 +35,13 @@ class Poison:
             self.set_aside(path, "the document is missing")
         results = (self.guard(path, document, read) for path, document in documents.items())
         return tuple(result for result in results if result is not None)
+
+    def sound(self, kept: Mapping[str, T | Unread | None]) -> tuple[T, ...]:
+        """Give what `living` has kept, in order; what could not be read is set aside."""
+        for path, each in kept.items():
+            if isinstance(each, Unread):
+                self.set_aside(path, each.reason)
+        return tuple(each for each in kept.values() if each is not None and not isinstance(each, Unread))
 
     def guard(self, path: str, document: Any | None, read: Callable[[str, Any], T]) -> T | None:
         """Give what `read` makes of the document; None when it is absent or was set aside."""

@@ -1,6 +1,6 @@
 """Queries that go on when an index is missing, or when bad documents crowd out the good ones."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
@@ -8,8 +8,8 @@ import msgspec
 import structlog
 
 from actors.ports import StoreMeter
-from app.store.firestore_client import FirestoreDatabase, Found
-from app.store.firestore_docs import is_expired
+from app.store.firestore_answers import Found, living
+from app.store.firestore_client import FirestoreDatabase
 from app.store.firestore_errors import MissingIndex
 from app.store.firestore_poison import Poison
 from app.store.firestore_requests import Search
@@ -39,17 +39,11 @@ class Plan(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a search found, `limit` documents at most; `plain` says that it went without the index."""
+    """What a search found, `limit` documents at most, each as `living`; `plain`: it went without the index."""
 
     found: Found
     limit: int
     plain: bool
-
-    @property
-    def living(self) -> Mapping[str, Any]:
-        """The documents whose time is not over, in order."""
-        documents, now_us = self.found.documents.items(), self.found.read_at_us
-        return {path: each for path, each in documents if not is_expired(each, now_us)}
 
 
 async def find(database: FirestoreDatabase, plan: Plan[T], meter: StoreMeter) -> tuple[tuple[T, ...], Poison]:
@@ -65,23 +59,23 @@ async def find(database: FirestoreDatabase, plan: Plan[T], meter: StoreMeter) ->
 async def answer(database: FirestoreDatabase, plan: Plan[T], meter: StoreMeter) -> Answer:
     """Ask the plan's search, or the plain one when its index is missing."""
     try:
-        found = await database.query(plan.search, meter)
+        found = await database.query(plan.search, meter, living(plan.read))
         return Answer(found=found, limit=plan.search.limit, plain=False)
     except MissingIndex as error:
         _log.warning("store_index_missing", index=plan.search.index, error=str(error))
     wider = _wider(plan)
-    return Answer(found=await database.query(wider, meter), limit=wider.limit, plain=True)
+    found = await database.query(wider, meter, living(plan.read))
+    return Answer(found=found, limit=wider.limit, plain=True)
 
 
 async def _find(
     database: FirestoreDatabase, plan: Plan[T], meter: StoreMeter, poison: Poison
 ) -> tuple[tuple[T, ...], int]:
     given = await answer(database, plan, meter)
-    documents = given.living
-    records = poison.readable(documents, plan.read)
+    records: tuple[T, ...] = poison.sound(given.found.documents)
     if given.plain:
         records = tuple(sorted(filter(plan.keep, records), key=plan.rank))
-    return records, len(documents)
+    return records, len(given.found.documents)
 
 
 def _wider(plan: Plan[T]) -> Search:
