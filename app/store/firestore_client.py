@@ -114,8 +114,9 @@ class FirestoreDatabase:
         return Found(documents=documents, read_at_us=min((part.read_at_us for part in parts), default=0))
 
     async def _get_chunk(self, paths: Sequence[str], meter: StoreMeter, read: Reader) -> Found:
-        names = [f"{self._root}/{path}" for path in paths]
-        request = types.BatchGetDocumentsRequest(database=self._name, documents=names)
+        request = types.BatchGetDocumentsRequest(database=self._name)
+        names = (f"{self._root}/{path}" for path in paths)
+        types.BatchGetDocumentsRequest.pb(request).documents.extend(names)
 
         async def attempt(api: FirestoreAsyncClient, timeout_s: float) -> Found:
             stream = await api.batch_get_documents(
