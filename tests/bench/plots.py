@@ -20,7 +20,7 @@ def plot(table: Table, path: Path) -> None:
         colors = [BASELINE if row.ratio is None else OURS for row in rows]
         bars = axes.barh([row.name for row in rows], values, color=colors)
         axes.bar_label(bars, labels=[_label(row) for row in rows], padding=3)
-        if min(values) > 0 and max(values) > 50 * min(values):
+        if values and min(values) > 0 and max(values) > 50 * min(values):
             axes.set_xscale("log")
         axes.margins(x=0.12)
         axes.set_xlabel(table.ratio_of)
