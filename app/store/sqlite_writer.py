@@ -2,9 +2,8 @@
 
 import sqlite3
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Callable, Sequence
+from itertools import chain, count
 from typing import Final
 
 import msgspec
@@ -12,26 +11,36 @@ import msgspec
 from actors.ports import Appended, StoreDown, StoreError, UpdateRecord
 from app.store.sqlite_errors import UNSTORABLE, is_broken, is_passing, translated
 
-_TAKE_VERSIONS: Final = "UPDATE sequence SET value = value + ? RETURNING value"
+_ROWS_MOST: Final = 64  # of ten values each; a longer statement is no faster
 _INSERTS: Final = {
     rows: f"""
-    INSERT INTO updates (seq, bot, "update", chat, shard, state, open, reason, body, version,
-                         accepted_at, operation, expires_at)
-    VALUES {", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?)"] * rows)}
-    ON CONFLICT (bot, "update") DO NOTHING
+    INSERT INTO updates (seq, version, accepted_at, expires_at, operation,
+                         bot, "update", chat, shard, state, open, reason, body)
+    SELECT number, number, ?, CASE WHEN column7 THEN NULL ELSE ? END, '',
+           column2, column3, column4, column5, column6, column7, column8, column9
+    FROM (SELECT (SELECT value FROM sequence) + ? + column1 AS number, *
+          FROM (VALUES {", ".join(f"({row}, {', '.join('?' * 10)})" for row in range(1, rows + 1))}))
+    WHERE true ON CONFLICT (bot, "update") DO NOTHING
     """  # noqa: S608 made of nothing but the text above
-    for rows in (1, 2, 4, 8, 16, 32, 64)
+    for rows in (1, 2, 4, 8, 16, 32, _ROWS_MOST)
 }
+"""Updates that are new, numbered in their order from the sequence on; a row is an UpdateRecord, field by field."""
+
 SESSION_VERSION: Final = "CASE WHEN typeof(version) = 'integer' THEN version ELSE 0 END"
 """A session's version, 0 where a hand or a fault has spoilt it, so that the next write replaces the row."""
 
-_REVISIONS: Final = (
-    f"SELECT chat, {SESSION_VERSION} FROM sessions"  # noqa: S608 made of nothing but the text above
-    " WHERE chat IN (SELECT value FROM json_each(?))"
-)
-_WAITING: Final = """
-    SELECT chat, count(*) FROM updates
-    WHERE open = 1 AND chat IN (SELECT value FROM json_each(?)) GROUP BY chat
+_TAKE_VERSIONS: Final = f"""
+    UPDATE sequence SET value = value + ? RETURNING value, (
+        SELECT json_group_array(json_array(
+            seq,
+            (SELECT count(*) FROM updates WHERE new.open AND open = 1 AND chat = new.chat AND seq <= new.seq),
+            coalesce((SELECT {SESSION_VERSION} FROM sessions WHERE chat = new.chat), 0)
+        )) FROM updates AS new WHERE seq > sequence.value - ?
+    )
+"""  # noqa: S608 made of nothing but the text above
+"""Give the newest version, and of each update inserted just now its version, how many wait, the revision.
+
+One row, as each row that SQLite gives hands the interpreter's lock over and has to wait for it.
 """
 
 
@@ -50,8 +59,8 @@ Change = Callable[[Commit], object]
 Job = UpdateRecord | Change
 """An update to append, or any other write."""
 
-Numbered = Sequence[tuple[int, UpdateRecord]]
-"""Updates with the version that each gets, which is its place in the order of appending as well."""
+_DUPLICATE: Final = Appended(created=False)
+_read_created: Final = msgspec.json.Decoder(list[tuple[int, int, int]]).decode
 
 
 class GroupCommit:
@@ -103,18 +112,29 @@ class GroupCommit:
 
     def _write(self, connection: sqlite3.Connection, jobs: Sequence[Job]) -> list[object]:
         """Appends first, in one go, then the rest in order: callers of one batch know no order."""
-        ((newest,),) = connection.execute(_TAKE_VERSIONS, (len(jobs),)).fetchall()
         now = time.time()
-        numbered = list(enumerate(jobs, newest - len(jobs) + 1))
-        appends = [(version, job) for version, job in numbered if isinstance(job, UpdateRecord)]
-        outcomes: dict[int, object] = dict(_append(connection, appends, now, now + self._keep_s))
-        for version, job in numbered:
-            if not isinstance(job, UpdateRecord):
-                commit = Commit(
-                    connection=connection, version=version, now=now, expires_at=now + self._keep_s
-                )
-                outcomes[version] = _changed(job, commit)
-        return [outcomes[version] for version, _ in numbered]
+        appends = [job for job in jobs if isinstance(job, UpdateRecord)]
+        _insert(connection, appends, now, now + self._keep_s)
+        versions = (len(jobs), len(jobs))
+        ((newest, created),) = connection.execute(_TAKE_VERSIONS, versions).fetchall()
+        version = newest - len(jobs)
+        appended = iter(_appended(version, len(appends), created))
+        if len(appends) == len(jobs):
+            return list(appended)
+        later = count(version + len(appends) + 1)
+        return [
+            next(appended)
+            if isinstance(job, UpdateRecord)
+            else self._change(connection, job, next(later), now)
+            for job in jobs
+        ]
+
+    def _change(self, connection: sqlite3.Connection, change: Change, version: int, now: float) -> object:
+        expires_at = now + self._keep_s
+        try:
+            return change(Commit(connection=connection, version=version, now=now, expires_at=expires_at))
+        except StoreError as conflict:
+            return conflict
 
     def _roll_back(self, connection: sqlite3.Connection, error: BaseException) -> None:
         """End the transaction; a connection that has met the disk's fault is not used again."""
@@ -127,60 +147,26 @@ class GroupCommit:
             self.close()
 
 
-def _changed(change: Change, commit: Commit) -> object:
-    try:
-        return change(commit)
-    except StoreError as conflict:
-        return conflict
-
-
-def _append(
-    connection: sqlite3.Connection, appends: Numbered, now: float, expires_at: float
-) -> Iterator[tuple[int, Appended]]:
-    """Insert the updates that are new; give each with its outcome, by its version."""
-    if not appends:
-        return
-    rows = [_row(version, record, now, expires_at) for version, record in appends]
-    created = appends if _insert(connection, rows) == len(rows) else _created(connection, appends)
-    yield from dict.fromkeys((version for version, _ in appends), Appended(created=False)).items()
-    chats = {record.chat for _, record in created if record.open}
-    left, revisions = _by_chat(connection, _WAITING, chats), _by_chat(connection, _REVISIONS, chats)
-    for version, record in reversed(created):  # each counts itself and those before it, as if alone
-        waiting = left[record.chat] if record.open else 0
-        revision = revisions[record.chat]
-        yield version, Appended(created=True, version=version, waiting=waiting, revision=revision)
-        left[record.chat] -= record.open
-
-
-def _row(version: int, record: UpdateRecord, now: float, expires_at: float) -> tuple[object, ...]:
-    expiry = None if record.open else expires_at
-    return (
-        version, record.bot, record.update, record.chat, record.shard, record.state, record.open,
-        record.reason, record.body, version, now, expiry,
-    )  # fmt: skip
-
-
-def _insert(connection: sqlite3.Connection, rows: list[tuple[object, ...]]) -> int:
-    """Insert the rows that are new and give how many.
+def _insert(
+    connection: sqlite3.Connection, appends: Sequence[UpdateRecord], now: float, expires_at: float
+) -> None:
+    """Insert the updates that are new.
 
     Many rows a statement, because each statement gives the interpreter's lock away and waits to get it back.
     """
-    inserted = done = 0
-    while left := len(rows) - done:
-        size = min(64, 1 << left.bit_length() - 1)
-        values = list(chain.from_iterable(rows[done : done + size]))
-        inserted += connection.execute(_INSERTS[size], values).rowcount
+    done = 0
+    while left := len(appends) - done:
+        size = min(_ROWS_MOST, 1 << left.bit_length() - 1)
+        values = chain.from_iterable(map(msgspec.structs.astuple, appends[done : done + size]))
+        connection.execute(_INSERTS[size], (now, expires_at, done, *values))
         done += size
-    return inserted
 
 
-def _created(connection: sqlite3.Connection, appends: Numbered) -> Numbered:
-    query = "SELECT seq FROM updates WHERE seq >= ?"
-    new = {seq for (seq,) in connection.execute(query, (appends[0][0],))}
-    return [(version, record) for version, record in appends if version in new]
-
-
-def _by_chat(connection: sqlite3.Connection, query: str, chats: set[int]) -> Counter[int]:
-    if not chats:
-        return Counter()
-    return Counter(dict(connection.execute(query, (msgspec.json.encode(list(chats)).decode(),)).fetchall()))
+def _appended(before: int, many: int, created: str) -> Sequence[Appended]:
+    """The outcomes of `many` appends whose versions follow `before`; what was not created is a duplicate."""
+    outcomes = [_DUPLICATE] * many
+    for version, waiting, revision in _read_created(created):
+        outcomes[version - before - 1] = Appended(
+            created=True, version=version, waiting=waiting, revision=revision
+        )
+    return outcomes
