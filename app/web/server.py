@@ -2,11 +2,11 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from actors.ports import Background, Clock
 from app.fleet import Fleet
@@ -23,6 +23,7 @@ KEEPALIVE_S: Final = 75.0  # also how long a connection may take over its reques
 HANDLERS_S: Final = 5.0  # a running accept ends within its own deadline
 BACKLOG: Final = 1024  # connections: Telegram opens 100 at most, others may be many
 FIRST_WARM: Final = web.AppKey("first_warm", FirstWarm)
+WEBHOOK: Final = web.AppKey("webhook", Webhook)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,8 @@ def create_app(parts: WebParts) -> web.Application:
     """The application; it asks every actor to warm, and drains the background when it ends."""
     app = web.Application(client_max_size=OTHER_BODIES_MOST)
     app[FIRST_WARM] = first_warm = FirstWarm(parts.fleet, parts.warm_deadline_s)
-    app.router.add_post(PATH, _webhook(parts).handle)
+    app[WEBHOOK] = webhook = _webhook(parts)
+    app.router.add_post(PATH, webhook.handle)
     app.add_routes(Health(StatsView(parts.fleet, parts.clock), first_warm, parts.metrics).routes())
     if parts.admin_token:
         app.add_routes(Admin(parts.fleet, parts.admin_token).routes())
@@ -65,7 +67,7 @@ class WebServer:
         keepalive_s: float = KEEPALIVE_S,
         listener: socket.socket | None = None,
     ) -> None:
-        self._host, self._port, self._listener = host, port, listener
+        self._app, self._host, self._port, self._listener = app, host, port, listener
         self._runner = web.AppRunner(
             app,
             access_log=None,
@@ -78,6 +80,7 @@ class WebServer:
     async def start(self) -> None:
         """Listen; raises OSError when the address is taken, with everything put back."""
         await self._runner.setup()
+        _shorten(self._app, self._runner.server)
         try:
             await self._site().start()
         except OSError:
@@ -109,6 +112,30 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 # ---------------------------------------------------------------- helpers
+
+
+def _shorten(app: web.Application, server: web.Server | None) -> None:
+    """Give updates to the webhook at once, past the router, which takes a fifth of what aiohttp does for a request.
+
+    The application answers all other requests; and these as well, where it has middlewares, or the client
+    expects to be told to go on.
+    """
+    if server is None or WEBHOOK not in app or app.middlewares:
+        return
+    webhook, routed = app[WEBHOOK], server.request_handler
+
+    def handle(request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
+        if _is_update(request) and isinstance(request, web.Request):
+            return webhook.handle(request)
+        return routed(request)
+
+    server.request_handler = handle
+
+
+def _is_update(request: web.BaseRequest) -> bool:
+    return (
+        request.raw_path == PATH and request.method == hdrs.METH_POST and hdrs.EXPECT not in request.headers
+    )
 
 
 def _webhook(parts: WebParts) -> Webhook:
