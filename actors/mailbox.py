@@ -1,6 +1,7 @@
 """What a shard knows in memory of its chats' mailboxes: waiting turns in arrival order, and who works on them."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,10 @@ LEASE_S = 15.0
 
 GATE_WAIT_S = 8.0  # a holder's store call ends by its own deadline; callers give up after 10 s anyway
 ENDED_LEASES = 1_000  # a repeated request comes within seconds of the first
+
+
+_Queue = deque[asyncio.Future[None]] | None
+"""Who waits for the chat of which somebody holds the gate; None when nobody has waited yet."""
 
 
 class MailboxBusy(StoreDown):
@@ -103,7 +108,7 @@ class Mailboxes:
 
     def __init__(self, *, max_chats: int = 20_000) -> None:
         self._boxes: dict[int, Mailbox] = {}
-        self._gates: dict[int, _Gate] = {}
+        self._gates: dict[int, _Queue] = {}
         self._ended: dict[str, str] = {}
         self._over: dict[str, None] = {}
         self._max_chats = max_chats
@@ -220,49 +225,49 @@ class Mailboxes:
             del self._boxes[next(idle, next(iter(self._boxes)))]
 
 
-@dataclass(slots=True)
-class _Gate:
-    """A chat's lock, and how many hold it or wait for it."""
-
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    users: int = 0
-
-    async def enter(self) -> None:
-        if self.users == 1:  # nobody holds it or waits for it: it is there at once, so that no timer is made
-            await self.lock.acquire()
-            return
-        try:
-            async with asyncio.timeout(GATE_WAIT_S):
-                await self.lock.acquire()
-        except TimeoutError:
-            raise MailboxBusy(f"the chat's mailbox was busy for {GATE_WAIT_S:g} s") from None
-
-
 class _Held:
-    """One passage through a chat's gate; no generator, because every accepted update makes one."""
+    """One passage through a chat's gate: at once where nobody holds it, else in the order of arrival.
 
-    __slots__ = ("_chat", "_gate", "_gates")
+    No generator and no lock, because every accepted update makes one.
+    """
 
-    def __init__(self, gates: dict[int, _Gate], chat: int) -> None:
+    __slots__ = ("_chat", "_gates")
+
+    def __init__(self, gates: dict[int, "_Queue"], chat: int) -> None:
         self._gates, self._chat = gates, chat
 
     async def __aenter__(self) -> None:
-        self._gate = self._gates.get(self._chat) or self._gates.setdefault(self._chat, _Gate())
-        self._gate.users += 1
+        if self._chat not in self._gates:
+            self._gates[self._chat] = None
+            return
+        turn = asyncio.get_running_loop().create_future()
+        queue = self._gates[self._chat] = self._gates[self._chat] or deque()
+        queue.append(turn)
         try:
-            await self._gate.enter()
-        except BaseException:  # also a caller that was cancelled while it waited
-            self._leave()
+            async with asyncio.timeout(GATE_WAIT_S):
+                await turn
+        except TimeoutError:
+            self._give_up(turn)
+            raise MailboxBusy(f"the chat's mailbox was busy for {GATE_WAIT_S:g} s") from None
+        except BaseException:  # a caller that was cancelled while it waited
+            self._give_up(turn)
             raise
 
     async def __aexit__(self, *_error: object) -> None:
-        self._gate.lock.release()
-        self._leave()
+        self._pass_on()
 
-    def _leave(self) -> None:
-        self._gate.users -= 1
-        if not self._gate.users:
-            del self._gates[self._chat]
+    def _give_up(self, turn: asyncio.Future[None]) -> None:
+        if turn.done() and not turn.cancelled():  # its turn had come in the same moment
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        queue = self._gates[self._chat]
+        while queue:
+            turn = queue.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        del self._gates[self._chat]
 
 
 def foreign(lease: LeaseRecord, now: float) -> Lease:

@@ -5,9 +5,15 @@
 
 import asyncio
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self, TypeVar
+
+T = TypeVar("T")
 
 PARTS: Final = 20  # a deadline comes up to a twentieth late, never early; so many timers are alive at once
+
+
+class DeadlinePassed(TimeoutError):
+    """A future had no result in time."""
 
 
 class Deadline:
@@ -19,11 +25,22 @@ class Deadline:
 
     def wait(self) -> "Wait":
         """Use as `with deadline.wait():`; what is awaited inside is cancelled at the deadline: TimeoutError."""
-        loop = asyncio.get_running_loop()
-        batch = self._newest
+        return Wait(self._batch())
+
+    async def result(self, future: asyncio.Future[T]) -> T:
+        """Give the future's result; at the deadline the future itself fails, with DeadlinePassed."""
+        futures = self._batch().futures
+        futures[future] = None
+        try:
+            return await future
+        finally:
+            futures.pop(future, None)
+
+    def _batch(self) -> "_Batch":
+        loop, batch = asyncio.get_running_loop(), self._newest
         if batch is None or batch.loop is not loop or loop.time() > batch.closes_at:
             batch = self._newest = _Batch(loop, self.after_s)
-        return Wait(batch)
+        return batch
 
 
 class Wait:
@@ -60,14 +77,18 @@ class Wait:
 class _Batch:
     """The waits that began within a twentieth of their deadline, and the timer that they share."""
 
-    __slots__ = ("closes_at", "loop", "waits")
+    __slots__ = ("closes_at", "futures", "loop", "waits")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, after_s: float) -> None:
         self.loop = loop
         self.waits: dict[Wait, None] = {}  # in the order in which they began, and so will they end
+        self.futures: dict[asyncio.Future[Any], None] = {}
         self.closes_at = loop.time() + after_s / PARTS
         loop.call_at(self.closes_at + after_s, self._expire)
 
     def _expire(self) -> None:
         for wait in tuple(self.waits):
             wait.expire()
+        for future in self.futures:
+            if not future.done():
+                future.set_exception(DeadlinePassed())

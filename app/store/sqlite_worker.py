@@ -16,14 +16,8 @@ RunBatch = Callable[[Sequence[J]], Sequence[object]]
 """Does the jobs and gives an outcome for each, in their order: a value, or an exception to raise."""
 
 
-class _Call(Generic[J]):
-    """A job and the caller who waits for it."""
-
-    __slots__ = ("future", "job")
-
-    def __init__(self, job: J, future: asyncio.Future[object]) -> None:
-        self.job = job
-        self.future = future
+_Call = tuple[J, asyncio.Future[object]]
+"""A job and what its caller waits for."""
 
 
 class _Handful(Generic[J]):
@@ -65,10 +59,11 @@ class Worker(Generic[J]):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
-    async def call(self, job: J) -> object:
-        """Give the job's value or raise its error; StoreDown past the deadline, which stops no running job.
+    def call(self, job: J) -> asyncio.Future[object]:
+        """Hand the job over; its future gives the value or the error, StoreDown past the deadline.
 
-        A job whose caller was cancelled or timed out before its batch began is not done at all.
+        That stops no running job, but one whose caller was cancelled or timed out before its batch began is
+        not done at all. Raises StoreDown when no more calls may wait.
         """
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
@@ -77,12 +72,12 @@ class Worker(Generic[J]):
             raise StoreDown(f"{self._name}: closed")
         if self._waiting >= self._max_waiting:
             raise StoreDown(f"{self._name}: {self._max_waiting} calls wait already")
-        call = _Call(job, loop.create_future())
+        future: asyncio.Future[object] = loop.create_future()
         self._waiting += 1
-        self._arriving.append(call)
-        if len(self._arriving) == 1:
+        if not self._arriving:
             loop.call_soon(self._hand_over, loop)
-        return await call.future
+        self._arriving.append((job, future))
+        return future
 
     async def close(self) -> None:
         """Finish what was handed over, within the deadline, and end the thread; idempotent."""
@@ -110,29 +105,29 @@ class Worker(Generic[J]):
             self._inbox.put(_Handful(calls, timer))
 
     def _expire(self, calls: Iterable[_Call[J]]) -> None:
-        for call in calls:
-            if not call.future.done():
-                call.future.set_exception(StoreDown(f"{self._name}: no answer within {self._deadline_s:g} s"))
+        for _, future in calls:
+            if not future.done():
+                future.set_exception(StoreDown(f"{self._name}: no answer within {self._deadline_s:g} s"))
 
     def _deliver(self, handfuls: Sequence[_Handful[J]], calls: Sequence[_Call[J]], outcomes: object) -> None:
         for handful in handfuls:
             handful.timer.cancel()
             self._waiting -= len(handful.calls)
         assert isinstance(outcomes, Sequence)
-        for call, outcome in zip(calls, outcomes, strict=True):
-            if call.future.done():
+        for (_, future), outcome in zip(calls, outcomes, strict=True):
+            if future.done():
                 continue  # cancelled or timed out
             if isinstance(outcome, Exception):
-                call.future.set_exception(outcome)
+                future.set_exception(outcome)
             else:
-                call.future.set_result(outcome)
+                future.set_result(outcome)
 
     # ---- in the thread
 
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         while handfuls := self._take():
-            calls = [call for handful in handfuls for call in handful.calls if not call.future.done()]
-            outcomes = self._outcomes([call.job for call in calls])
+            calls = [call for handful in handfuls for call in handful.calls if not call[1].done()]
+            outcomes = self._outcomes([job for job, _ in calls])
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(self._deliver, handfuls, calls, outcomes)
         self._finish()

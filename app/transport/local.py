@@ -5,7 +5,7 @@ from collections.abc import Coroutine
 from typing import Any, Protocol
 
 from actors.ports import Background, Unreachable
-from app.deadlines import Deadline
+from app.deadlines import Deadline, DeadlinePassed
 
 
 class Answering(Protocol):
@@ -30,7 +30,7 @@ class LocalTransport:
 
     def __init__(self, actor: Answering, background: Background, deadline_s: float) -> None:
         self._actor, self._background, self._deadline = actor, background, Deadline(deadline_s)
-        self._running: dict[asyncio.Task[bytes], asyncio.Future[None]] = {}
+        self._running: dict[asyncio.Task[bytes], asyncio.Future[bytes]] = {}
 
     async def ask(self, frame: bytes) -> bytes:
         """Give the reply's frame; raises Unreachable when the deadline passes."""
@@ -50,21 +50,23 @@ class LocalTransport:
 
     async def _within(self, answer: Coroutine[Any, Any, bytes]) -> bytes:
         loop = asyncio.get_running_loop()
-        task, over = loop.create_task(answer), loop.create_future()
-        self._running[task] = over  # the loop itself holds tasks weakly
+        reply: asyncio.Future[bytes] = loop.create_future()
+        task = loop.create_task(answer)
+        self._running[task] = reply  # the loop itself holds tasks weakly
         task.add_done_callback(self._ended)
         try:
-            with self._deadline.wait():
-                await over  # and not the task, which goes on when the caller leaves
-        except TimeoutError:
+            return await self._deadline.result(
+                reply
+            )  # and not the task's, which goes on when the caller leaves
+        except DeadlinePassed:
             raise Unreachable(f"no answer within {self._deadline.after_s:g} s") from None
-        if task.cancelled():  # not the caller: the actor is stopping
-            raise Unreachable("the actor is stopping")
-        return task.result()
 
     def _ended(self, task: asyncio.Task[bytes]) -> None:
-        over = self._running.pop(task)
-        if not over.done():  # the caller may have left
-            over.set_result(None)
-        if not task.cancelled():
-            task.exception()  # a caller that has gone can't be told; the actor has logged its own defects
+        reply = self._running.pop(task)
+        error = Unreachable("the actor is stopping") if task.cancelled() else task.exception()
+        if reply.done():
+            return  # a caller that has gone can't be told; the actor has logged its own defects
+        if error is not None:
+            reply.set_exception(error)
+        else:
+            reply.set_result(task.result())

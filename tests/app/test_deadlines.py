@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from app.deadlines import PARTS, Deadline
+from app.deadlines import PARTS, Deadline, DeadlinePassed
 
 
 async def test_what_is_done_in_time_is_left_alone() -> None:
@@ -100,3 +100,36 @@ def test_a_deadline_outlives_its_loop() -> None:
     for _ in range(2):
         with pytest.raises(TimeoutError):
             asyncio.run(hang())
+
+
+async def test_a_future_gives_its_result_within_the_deadline() -> None:
+    """What comes in time is given, a value or an error, and nothing of it is held afterwards."""
+    deadline, loop = Deadline(0.01), asyncio.get_running_loop()
+    value, error = loop.create_future(), loop.create_future()
+    loop.call_soon(value.set_result, "value")
+    loop.call_soon(error.set_exception, ValueError("error"))
+    assert await deadline.result(value) == "value"
+    with pytest.raises(ValueError, match="error"):
+        await deadline.result(error)
+    assert len(deadline._batch().futures) == 0
+
+
+async def test_a_future_fails_at_the_deadline_and_never_earlier() -> None:
+    """Who waits meets DeadlinePassed, and the future is done, so that a late result finds nobody."""
+    deadline, loop = Deadline(0.02), asyncio.get_running_loop()
+    future, started = loop.create_future(), loop.time()
+    with pytest.raises(DeadlinePassed):
+        await deadline.result(future)
+    assert (True, True) == (future.done(), loop.time() - started >= 0.02 * 0.99)
+
+
+async def test_a_cancelled_wait_for_a_future_cancels_the_future() -> None:
+    """Who leaves is not waited for any more, and the deadline leaves such a future alone."""
+    deadline, future = Deadline(0.005), asyncio.get_running_loop().create_future()
+    waiting = asyncio.create_task(deadline.result(future))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await asyncio.sleep(0.01)
+    assert future.cancelled()
