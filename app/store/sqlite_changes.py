@@ -11,7 +11,8 @@ from actors.ports import (
     UpdateRecord,
     VersionConflict,
 )
-from app.store.sqlite_writer import SESSION_VERSION, Commit
+from app.store.sqlite_appends import SESSION_VERSION
+from app.store.sqlite_writer import Commit
 
 _WRITE_UPDATE: Final = """
     UPDATE updates SET state = ?, open = ?, reason = ?, body = ?, version = ?, operation = ?, expires_at = ?

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, TypeVar, cast
 
 from actors.ports import Appended, StoreError, UpdateRecord
+from app.store.sqlite_appends import APPENDS_MOST
 from app.store.sqlite_errors import UNSTORABLE, translated
 from app.store.sqlite_schema import connect
 from app.store.sqlite_worker import Worker
@@ -23,7 +24,10 @@ KEEP_S: Final = 7 * 24 * 3600.0
 """How long ended updates, tombstones and run ids stay: far over the 24 h in which Telegram sends again."""
 
 _MAX_WAITING: Final = 10_000  # calls: about a second's worth; more would only time out
-_WRITE_BATCH: Final = 256  # writes in a transaction: some ms, so that other processes get their turn
+_WRITE_BATCH: Final = APPENDS_MOST // 2
+"""Writes after which no more are taken into a transaction, so that it takes some ms and other processes get their
+turn. What came in one turn of the loop, up to as many again, still does."""
+
 _READ_BATCH: Final = 16  # reads in a snapshot, so that none holds the log for long
 
 

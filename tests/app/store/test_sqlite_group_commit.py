@@ -241,3 +241,14 @@ async def test_a_failed_call_is_metered(database: SqliteDatabase) -> None:
     with pytest.raises(StoreDenied):
         await sessions.read_chat(2**63)
     assert (meter.writes, meter.reads) == ([0], [0])
+
+
+async def test_a_great_many_at_once_are_all_appended(database: SqliteDatabase) -> None:
+    """Whatever comes in a few turns of the loop is committed, however it falls into transactions."""
+    appends: list[asyncio.Task[Appended]] = []
+    for start in (1, 201, 401, 651):
+        calls = (database.append(update(number, chat=number)) for number in range(start, start + 250))
+        appends += [asyncio.create_task(call) for call in calls]
+        await asyncio.sleep(0)
+    created = [outcome.created for outcome in await asyncio.gather(*appends)]
+    assert (900, 1000) == (sum(created), len(created))
