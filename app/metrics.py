@@ -1,11 +1,15 @@
 """What Prometheus reads at /metrics: counts of this process, and what the actors tell of themselves."""
 
+import math
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from app.telegram.kinds import IGNORED_REASONS, KINDS, UNREADABLE_REASONS
 from contracts.warming import ActorStats
@@ -49,12 +53,10 @@ class Metrics:
             reason=REASONS,
         )
         self.registry.register(self._unanswered)
-        self._accept = Histogram(
-            "firstlight_accept_seconds",
-            "Time until an update was durably accepted.",
-            buckets=ACCEPT_BUCKETS_S,
-            registry=self.registry,
+        self._accept = _Durations(
+            "firstlight_accept_seconds", "Time until an update was durably accepted.", ACCEPT_BUCKETS_S
         )
+        self.registry.register(self._accept)
 
     def update(self, kind: str, outcome: str) -> None:
         """Count an update; unknown words count as `other`."""
@@ -66,7 +68,7 @@ class Metrics:
 
     def accepted(self, seconds: float) -> None:
         """Note how long a durable accept took."""
-        self._accept.observe(seconds)
+        self._accept.note(seconds)
 
     def page(self, actors: Sequence[ActorStats]) -> bytes:
         """The text that Prometheus reads (`CONTENT_TYPE`), with these statistics of the actors."""
@@ -134,6 +136,24 @@ class _Counts(Collector):
         for words, count in self._counts.items():
             counter.add_metric(words, count)
         yield counter
+
+
+class _Durations(Collector):
+    """A histogram in plain numbers, for the same reason."""
+
+    def __init__(self, name: str, text: str, bounds_s: Sequence[float]) -> None:
+        self._name, self._text, self._bounds_s = name, text, (*bounds_s, math.inf)
+        self._counts, self._sum_s = [0] * len(self._bounds_s), 0.0
+
+    def note(self, seconds: float) -> None:
+        """One more; a bound belongs to the bucket below it."""
+        self._counts[bisect_left(self._bounds_s, seconds)] += 1
+        self._sum_s += seconds
+
+    def collect(self) -> Iterable[Metric]:
+        """Buckets that each hold all that is below them, as Prometheus has them."""
+        buckets = list(zip(map(floatToGoString, self._bounds_s), accumulate(self._counts), strict=True))
+        yield HistogramMetricFamily(self._name, self._text, buckets=buckets, sum_value=self._sum_s)
 
 
 _COUNTS: Final[Mapping[str, str]] = {

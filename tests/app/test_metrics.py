@@ -24,3 +24,17 @@ def test_two_services_count_apart() -> None:
     first.update("message", "queue")
     assert 'firstlight_updates_total{kind="message",outcome="queue"} 1.0' in first.page(()).decode()
     assert "firstlight_updates_total{" not in second.page(()).decode()
+
+
+def test_durations_fall_into_buckets() -> None:
+    """A bucket counts all that took at most its bound, as Prometheus reads it."""
+    metrics = Metrics()
+    for seconds in (0.0001, 0.0005, 0.003, 9.0):
+        metrics.accepted(seconds)
+    sample = metrics.registry.get_sample_value
+    counts = {
+        bound: sample("firstlight_accept_seconds_bucket", {"le": bound})
+        for bound in ("0.0005", "0.0025", "0.005", "5.0", "+Inf")
+    }
+    assert {"0.0005": 2, "0.0025": 2, "0.005": 3, "5.0": 3, "+Inf": 4} == counts
+    assert (4, 9.0036) == (sample("firstlight_accept_seconds_count"), sample("firstlight_accept_seconds_sum"))
