@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final, TypeVar
 
 import stamina
-from google.cloud.firestore_v1.services.firestore import FirestoreAsyncClient
 
 from actors.ports import StoreDown, StoreError
 from app.store.firestore_channel import Connection, Dial, Line
@@ -25,8 +24,8 @@ from app.store.firestore_errors import (
 from contracts.base import Value
 
 T = TypeVar("T")
-Attempt = Callable[[FirestoreAsyncClient, float], Awaitable[T]]
-"""One attempt on a client, with its deadline on the wire in seconds."""
+Attempt = Callable[[Line, float], Awaitable[T]]
+"""One attempt on a line, with its deadline on the wire in seconds."""
 
 _WIRE_FIRST_S: Final = 0.25  # gRPC's own deadline ends an attempt tidily; ours is for when it does not
 _WAIT_FIRST_S: Final = 0.05
@@ -94,7 +93,7 @@ class Attempts:
         self, line: Line, attempt: Attempt[T], failed: Callable[[int], None], *, first: bool
     ) -> T:
         try:
-            answer = await self._bounded(attempt(line.api, self._limits.attempt_s))
+            answer = await self._bounded(attempt(line, self._limits.attempt_s))
         except StoreError as error:
             failed(0)
             self._report(line, error)

@@ -4,18 +4,20 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
+from google.api_core.gapic_v1.routing_header import to_grpc_metadata
 from google.cloud.firestore_v1 import types
-from google.cloud.firestore_v1.services.firestore import FirestoreAsyncClient
 
 from actors.ports import StoreDenied, StoreDown, StoreMeter
 from app.store.firestore_answers import Found, Gathering, Reader, as_it_came
 from app.store.firestore_attempts import Attempt, Attempts, Limits
-from app.store.firestore_channel import dial_emulator, dial_google
+from app.store.firestore_channel import Line, dial_emulator, dial_google
 from app.store.firestore_errors import AlreadyExists, MissingIndex, NotOpen, PreconditionFailed
 from app.store.firestore_requests import Change, Search, When, fill_write, to_query
 from app.store.firestore_values import micros
 from contracts.base import Value
 
+_BatchGet: Final[Any] = types.BatchGetDocumentsRequest.pb()
+_RunQuery: Final[Any] = types.RunQueryRequest.pb()
 _CHUNK: Final = 250  # documents a BatchGet: above it the client's CPU is the cost, so chunks run in parallel
 
 
@@ -93,8 +95,8 @@ class FirestoreDatabase:
         for change in changes:
             fill_write(writes.add(), change, self._root)
 
-        async def attempt(api: FirestoreAsyncClient, timeout_s: float) -> tuple[Applied, ...]:
-            answer = await api.commit(request, retry=None, timeout=timeout_s, metadata=self._metadata)
+        async def attempt(line: Line, timeout_s: float) -> tuple[Applied, ...]:
+            answer = await line.api.commit(request, retry=None, timeout=timeout_s, metadata=self._metadata)
             meter.write(len(changes))
             return tuple(map(_applied, types.CommitResponse.pb(answer).write_results))
 
@@ -114,17 +116,12 @@ class FirestoreDatabase:
         return Found(documents=documents, read_at_us=min((part.read_at_us for part in parts), default=0))
 
     async def _get_chunk(self, paths: Sequence[str], meter: StoreMeter, read: Reader) -> Found:
-        request = types.BatchGetDocumentsRequest(database=self._name)
-        names = (f"{self._root}/{path}" for path in paths)
-        types.BatchGetDocumentsRequest.pb(request).documents.extend(names)
+        request = _BatchGet(database=self._name, documents=[f"{self._root}/{path}" for path in paths])
+        metadata = _routed(self._metadata, database=self._name)
 
-        async def attempt(api: FirestoreAsyncClient, timeout_s: float) -> Found:
-            stream = await api.batch_get_documents(
-                request, retry=None, timeout=timeout_s, metadata=self._metadata
-            )
+        async def attempt(line: Line, timeout_s: float) -> Found:
             gathering = self._gathering(read)
-            async for wrapped in stream:
-                answer = types.BatchGetDocumentsResponse.pb(wrapped)
+            async for answer in line.batch_get(request, timeout=timeout_s, metadata=metadata):
                 gathering.add(answer, answer.found if answer.HasField("found") else None)
             _check_whole(gathering.answers, len(paths))
             return _metered(gathering.found(), meter)
@@ -133,14 +130,12 @@ class FirestoreDatabase:
 
     async def query(self, search: Search, meter: StoreMeter, read: Reader = as_it_came) -> Found:
         """Run a query; documents come in its order. Raises MissingIndex, StoreDown, StoreDenied."""
-        request = types.RunQueryRequest(parent=self._root)
-        types.RunQueryRequest.pb(request).structured_query.CopyFrom(to_query(search))
+        request = _RunQuery(parent=self._root, structured_query=to_query(search))
+        metadata = _routed(self._metadata, parent=self._root)
 
-        async def attempt(api: FirestoreAsyncClient, timeout_s: float) -> Found:
-            stream = await api.run_query(request, retry=None, timeout=timeout_s, metadata=self._metadata)
+        async def attempt(line: Line, timeout_s: float) -> Found:
             gathering = self._gathering(read)
-            async for wrapped in stream:
-                answer = types.RunQueryResponse.pb(wrapped)
+            async for answer in line.run_query(request, timeout=timeout_s, metadata=metadata):
                 gathering.add(answer, answer.document if answer.HasField("document") else None)
             return _metered(gathering.found(), meter)
 
@@ -200,6 +195,12 @@ def _applied(result: Any) -> Applied:
         version=micros(result.update_time),
         results=tuple(int(value.integer_value) for value in result.transform_results),
     )
+
+
+def _routed(metadata: tuple[tuple[str, str], ...], **where: str) -> tuple[tuple[str, str], ...]:
+    """Add the header by which Google finds the database's region, as its generated client does for its calls."""
+    header: Any = to_grpc_metadata  # not typed
+    return (*metadata, header(where))
 
 
 def _metadata(database: str, *, emulated: bool) -> tuple[tuple[str, str], ...]:

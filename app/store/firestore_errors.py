@@ -94,7 +94,8 @@ def _code(error: Exception) -> grpc.StatusCode:
 
 def _detail(error: Exception) -> str:
     """One line, cut: a detail can carry a whole document name or a console link."""
-    return " ".join(str(error).split())[:500]
+    details: Any = getattr(error, "details", None)  # of gRPC's own errors a method; their text has many lines
+    return " ".join(str(details() if callable(details) else error).split())[:500]
 
 
 def _is_missing_index(detail: str) -> bool:
