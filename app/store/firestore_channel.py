@@ -1,7 +1,7 @@
 """The connection to Firestore: its own gRPC channel, which is replaced when it has stopped answering."""
 
 import asyncio
-from collections.abc import AsyncIterable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable
 from typing import Any, Final
 
 import google.auth
@@ -9,7 +9,6 @@ import grpc
 import msgspec
 from google.auth.exceptions import GoogleAuthError
 from google.cloud.firestore_v1 import types
-from google.cloud.firestore_v1.services.firestore import FirestoreAsyncClient
 from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcAsyncIOTransport
 from google.oauth2 import service_account
 
@@ -17,8 +16,10 @@ from actors.ports import StoreDenied, StoreDown
 from app.store.firestore_errors import NotOpen
 
 Dial = Callable[[], grpc.aio.Channel]
+Stream = Callable[..., AsyncIterable[Any]]
 
 _SCOPES: Final = ("https://www.googleapis.com/auth/datastore",)
+_SERVICE: Final = "/google.firestore.v1.Firestore"
 _HOST: Final = "firestore.googleapis.com:443"
 _FIND_CREDENTIALS_S: Final = 10.0  # off Google's cloud, asking its metadata server takes seconds
 _DEADLINES_BEFORE_REPLACING: Final = 2  # one can be a slow call; two in a row lead nowhere
@@ -126,18 +127,28 @@ class Connection:
 
 
 class Line:
-    """One channel with Google's generated client on it, and the two streams that it would make dear.
+    """One channel and the three calls of Firestore's that we make on it; they raise gRPC's own errors.
 
-    `batch_get` and `run_query` take and give plain protobuf: the generated client's wrappers around each
-    document cost more than reading it. Their calls raise gRPC's own errors.
+    They take requests and give answers as plain protobuf, `commit` takes its request as bytes: the generated
+    client's wrappers around each document cost more than reading it.
     """
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._channel = channel
         self.deadlines = 0
-        self.api = FirestoreAsyncClient(transport=FirestoreGrpcAsyncIOTransport(channel=channel))
-        self.batch_get = _stream(channel, types.BatchGetDocumentsRequest, types.BatchGetDocumentsResponse)
-        self.run_query = _stream(channel, types.RunQueryRequest, types.RunQueryResponse)
+        self.batch_get: Stream = channel.unary_stream(
+            f"{_SERVICE}/BatchGetDocuments",
+            request_serializer=types.BatchGetDocumentsRequest.pb().SerializeToString,
+            response_deserializer=types.BatchGetDocumentsResponse.pb().FromString,
+        )
+        self.run_query: Stream = channel.unary_stream(
+            f"{_SERVICE}/RunQuery",
+            request_serializer=types.RunQueryRequest.pb().SerializeToString,
+            response_deserializer=types.RunQueryResponse.pb().FromString,
+        )
+        self.commit: Callable[..., Awaitable[Any]] = channel.unary_unary(
+            f"{_SERVICE}/Commit", response_deserializer=types.CommitResponse.pb().FromString
+        )
 
     async def close(self, grace_s: float) -> None:
         """Close the channel; calls still running after `grace_s` are cancelled."""
@@ -145,14 +156,3 @@ class Line:
             await asyncio.sleep(grace_s)
         finally:
             await self._channel.close()
-
-
-def _stream(channel: grpc.aio.Channel, request: Any, response: Any) -> Callable[..., AsyncIterable[Any]]:
-    """Give the call that answers a request with a stream, as a function of the request's protobuf."""
-    method = request.__name__.removesuffix("Request")
-    call: Callable[..., AsyncIterable[Any]] = channel.unary_stream(
-        f"/google.firestore.v1.Firestore/{method}",
-        request_serializer=request.pb().SerializeToString,
-        response_deserializer=response.pb().FromString,
-    )
-    return call
