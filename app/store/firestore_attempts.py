@@ -1,8 +1,4 @@
-"""A call of Google's client as attempts of ours, each with a deadline, all of them within a budget.
-
-`timeout=` alone does not bound a call of Google's client (its own retries reach 300 s), so each attempt goes
-out with `retry=None`, a deadline on the wire and one of ours around it.
-"""
+"""A call to Firestore as attempts, each with a deadline on the wire and one of ours, all of them within a budget."""
 
 import asyncio
 import random
@@ -118,7 +114,7 @@ class Attempts:
 
 
 async def _ours(call: Awaitable[T]) -> T:
-    """Await a call of Google's; whatever it raises comes out as a StoreError."""
+    """Await a call of gRPC's; whatever it raises comes out as a StoreError."""
     try:
         return await call
     except FOREIGN as error:

@@ -13,14 +13,13 @@ PreconditionFailed      a document is not in the state that the commit requires 
 from typing import Any, Final
 
 import grpc
-from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError
 
 from actors.ports import StoreDenied, StoreDown, StoreError
 
 Code = grpc.StatusCode
 
-FOREIGN: Final = (GoogleAPIError, grpc.RpcError, grpc.aio.BaseError)
-"""All that Google's client and gRPC raise for a call that did not succeed."""
+FOREIGN: Final = (grpc.RpcError, grpc.aio.BaseError)
+"""All that gRPC raises for a call that did not succeed."""
 
 
 class PastDeadline(StoreDown):
@@ -84,9 +83,7 @@ def store_error(error: Exception) -> StoreError:
 
 
 def _code(error: Exception) -> grpc.StatusCode:
-    """Google's exceptions carry `grpc_status_code` (`.code` can be None); gRPC's own, a method."""
-    if isinstance(error, GoogleAPICallError):
-        return error.grpc_status_code or Code.UNKNOWN
+    """What ended a call has a status; what gRPC says of its own use, a call on a closed channel say, has none."""
     code: Any = getattr(error, "code", None)
     status = code() if callable(code) else None
     return status if isinstance(status, grpc.StatusCode) else Code.UNKNOWN
@@ -94,7 +91,7 @@ def _code(error: Exception) -> grpc.StatusCode:
 
 def _detail(error: Exception) -> str:
     """One line, cut: a detail can carry a whole document name or a console link."""
-    details: Any = getattr(error, "details", None)  # of gRPC's own errors a method; their text has many lines
+    details: Any = getattr(error, "details", None)  # the text of the error itself has many lines
     return " ".join(str(details() if callable(details) else error).split())[:500]
 
 

@@ -2,13 +2,11 @@
 
 import asyncio
 import json
-from typing import Any
 
 import grpc
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from google.api_core import exceptions as google
 
 from actors.ports import StoreDenied, StoreDown, StoreError
 from app.store.firestore_attempts import Limits
@@ -32,6 +30,8 @@ MEANINGS: list[tuple[grpc.StatusCode, str, type[StoreError]]] = [
     (Code.UNAVAILABLE, "away", StoreDown),
     (Code.DEADLINE_EXCEEDED, "slow", PastDeadline),
     (Code.RESOURCE_EXHAUSTED, "quota", Exhausted),
+    (Code.RESOURCE_EXHAUSTED, "gRPC message exceeds maximum size 4194304: 9021124", StoreDenied),
+    (Code.RESOURCE_EXHAUSTED, "CLIENT: Received message larger than max (9021124 vs. 4194304)", StoreDenied),
     (Code.ABORTED, "contention", StoreDown),
     (Code.CANCELLED, "stream", StoreDown),
     (Code.INTERNAL, "oops", StoreDown),
@@ -57,15 +57,13 @@ MEANINGS: list[tuple[grpc.StatusCode, str, type[StoreError]]] = [
 @pytest.mark.parametrize(("code", "detail", "meaning"), MEANINGS)
 def test_what_an_error_of_google_means(code: grpc.StatusCode, detail: str, meaning: type[StoreError]) -> None:
     """Each status tells a caller whether asking again can help; texts decide where the status does not."""
-    from_status: Any = google.from_grpc_status  # not typed
-    assert type(store_error(from_status(code, detail))) is meaning
-
-
-def test_an_error_of_grpc_itself_is_read_by_its_code() -> None:
-    """gRPC's own exceptions can come through streams unwrapped."""
     empty = grpc.aio.Metadata()
-    error = grpc.aio.AioRpcError(grpc.StatusCode.PERMISSION_DENIED, empty, empty, "no")
-    assert type(store_error(error)) is StoreDenied
+    assert type(store_error(grpc.aio.AioRpcError(code, empty, empty, detail))) is meaning
+
+
+def test_an_error_without_a_status_is_the_connections() -> None:
+    """gRPC says so of its own use, as of a call on a channel that has just been closed."""
+    assert type(store_error(grpc.aio.UsageError("Channel is closed."))) is StoreDown
 
 
 async def test_nothing_listens() -> None:
