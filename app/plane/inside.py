@@ -20,7 +20,7 @@ LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 
 
 def end_with_the_plane() -> None:
     """Kill this process and what it started when the pipe from the plane breaks."""
-    lifeline = int(os.environ[LIFELINE])
+    lifeline = int(os.environ.pop(LIFELINE))
 
     def watch() -> None:
         os.read(lifeline, 1)  # nobody writes: it returns when the other end is closed
@@ -32,7 +32,7 @@ def end_with_the_plane() -> None:
 def bind_loopback_only() -> None:
     """Have every socket of this process bound to loopback, and the declared port to a free one."""
     bind = socket.socket.bind
-    declared, port_file = int(os.environ.get(DECLARED_PORT, "0")), os.environ.get(PORT_FILE, "")
+    declared, port_file = int(os.environ.pop(DECLARED_PORT, "0")), os.environ.pop(PORT_FILE, "")
     taken = 0
 
     def bind_here(self: socket.socket, address: Any) -> None:

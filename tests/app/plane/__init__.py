@@ -1,0 +1,1 @@
+"""The local control plane, driven by Modal's own client."""
