@@ -63,12 +63,12 @@ class Faults:
         """Start no container of a function until `grant_capacity`."""
         self._count("refuse_capacity")
         for pool in self._named(name):
-            pool.capacity = False
+            pool.function.capacity = False
 
     def grant_capacity(self, name: str) -> None:
         """End of `refuse_capacity`."""
         for pool in self._named(name):
-            pool.capacity = True
+            pool.function.capacity = True
             pool.reconcile()
 
     def double(self, name: str) -> None:

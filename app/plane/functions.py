@@ -24,6 +24,8 @@ class Function:
     """Of `live`; 0 before a first deploy."""
     url: str = ""
     """Of a server or a web function."""
+    capacity: bool = True
+    """False is a fault: no container of it starts."""
 
     @property
     def name(self) -> str:

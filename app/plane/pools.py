@@ -35,8 +35,6 @@ class Pool:
     launch: "Callable[[Pool], Container | None]"
     """Starts a container, unless the plane has no room for one."""
     containers: dict[str, Container] = field(default_factory=dict)
-    capacity: bool = True
-    """False is a fault: no container starts."""
     most_seen: int = 0
     """The most containers there ever were at once."""
     retired: bool = False
@@ -228,7 +226,7 @@ class Pool:
             self.drain(container)
 
     def _start(self, count: int) -> None:
-        if not self.capacity or time.monotonic() < self._not_before:
+        if not self.function.capacity or time.monotonic() < self._not_before:
             return
         if self.scaling.most:
             count = min(count, self.scaling.most - len(self.containers))

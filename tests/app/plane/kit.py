@@ -22,7 +22,7 @@ class Deployed:
     """A plane, and a client in this process."""
 
     def __init__(self, plane: Plane, client: Any, home: Path) -> None:
-        self.plane, self.client, self._home = plane, client, home
+        self.plane, self.client, self.home = plane, client, home
 
     async def modal(self, *arguments: str, **environ: str) -> str:
         """Run `modal ...` in a process of its own, and give what it prints; it must succeed."""
@@ -34,8 +34,8 @@ class Deployed:
         """The same, whatever comes of it."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "modal", *arguments),
-            cwd=self._home,
-            env=bare(self._home) | self.plane.environment() | {"COLUMNS": "200"} | environ,
+            cwd=self.home,
+            env=bare(self.home) | self.plane.environment() | {"COLUMNS": "200"} | environ,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
@@ -51,7 +51,7 @@ class Deployed:
 
     async def deploy(self, source: str, name: str = "toy", **environ: str) -> str:
         """Write a module and deploy it."""
-        (self._home / f"{name}.py").write_text(source)
+        (self.home / f"{name}.py").write_text(source)
         return await self.modal("deploy", f"{name}.py", **environ)
 
     def cls(self, name: str, app: str = "toy") -> Any:
