@@ -85,6 +85,7 @@ class Container:
     _cancels: list[str] = field(default_factory=list)
     _cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     _ending: asyncio.Task[None] | None = None
+    _hurried: bool = False
 
     @property
     def is_server(self) -> bool:
@@ -159,9 +160,15 @@ class Container:
                 os.kill(self.process.pid, number)
 
     def end(self, first: int | None, patience_s: float, grace_s: float) -> None:
-        """Have it end: `first` is sent now, SIGINT after `patience_s`, SIGKILL after another `grace_s`; idempotent."""
-        if self.state is State.GONE or self._ending is not None:
+        """Have it end: `first` is sent now, SIGINT after `patience_s`, SIGKILL after another `grace_s`.
+
+        Idempotent, but that an end without patience overtakes one with it.
+        """
+        if self.state is State.GONE or self._hurried or (self._ending is not None and patience_s):
             return
+        if self._ending is not None:
+            self._ending.cancel()
+        self._hurried = not patience_s
         self.state, self.asked_to_end = State.ENDING, True
         if first is not None:
             self.signal(first)

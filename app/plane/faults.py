@@ -39,7 +39,9 @@ class Faults:
     def kill(self, container_id: str) -> None:
         """SIGKILL a container; what it runs is run again elsewhere."""
         self._count("kill")
-        self._container(container_id).kill()
+        container = self._container(container_id)
+        container.asked_to_end = True  # not a start that failed, if it was still starting
+        container.kill()
 
     def preempt(self, container_id: str) -> None:
         """End a container as Modal does when it needs the machine: SIGINT, and SIGKILL when its grace is over."""

@@ -191,9 +191,8 @@ class Pool:
         now, limit_s = time.monotonic(), self._startup_s
         for container in list(self.containers.values()):
             if container.state is State.STARTING and now - container.began > limit_s:
-                log.warning(
-                    "container_start_late", container=container.id, function=self.name, limit_s=limit_s
-                )
+                late = f"{self.name} was not ready within its startup timeout of {limit_s:g} s"
+                container.failure = container.failure or failed(Status.GENERIC_STATUS_INIT_FAILURE, late)
                 container.kill()
         self.reconcile()
 
@@ -242,6 +241,8 @@ class Pool:
             self.drain(container)
 
     def _failed_to_start(self, container: Container, code: int) -> None:
+        if time.monotonic() < self._not_before:
+            return  # it was started together with the one that made the others wait
         self.failures += 1
         pause_s = min(self.limits.crash_first_s * 2 ** (self.failures - 1), self.limits.crash_most_s)
         self._not_before = time.monotonic() + pause_s

@@ -75,13 +75,15 @@ async def test_scaling_is_updated_live_until_the_next_deploy(toy: Deployed) -> N
 async def test_a_rolling_deploy_lets_old_containers_finish(toy: Deployed) -> None:
     """What runs ends in the code that it began in, the next call gets the new code, and the limit holds."""
     slow = toy.cls("Slow")()
-    old = asyncio.create_task(slow.work.remote.aio(4.0, "long"))
-    notes = toy.home / "notes"
-    await until(lambda: "began long" in notes.read_text())
+    notes, release = toy.home / "notes", toy.home / "release"
+    old = asyncio.create_task(slow.hold.remote.aio(str(release)))
+    await until(lambda: "holds" in notes.read_text())
+    (before,) = {container.version for container in toy.plane.containers("Slow")}
     await deploy(toy, "2")
-    new = await slow.work.remote.aio(0)
+    await until(lambda: _versions(toy, "Slow", "ready") == {before + 1})
+    assert "2" == (await slow.work.remote.aio(0))[1]
     assert not old.done()
-    assert "2" == new[1]
+    release.touch()
     assert "1" == (await old)[1]
     assert 2 == toy.plane.most_seen("Slow")
 
@@ -102,10 +104,9 @@ async def test_the_clients_commands_list_the_app_and_its_logs(toy: Deployed) -> 
         toy.modal("app", "logs", "toy"),
     )
     assert ["toy"] == [app["description"] for app in json.loads(apps)]
-    assert {container.id for container in toy.plane.containers()} & {
-        row["container_id"] for row in json.loads(containers)
-    }
-    assert "no way to start" not in logs
+    listed = {row["container_id"] for row in json.loads(containers)}
+    assert listed & {container.id for container in toy.plane.containers()}
+    assert "printed by tick" in logs
 
 
 async def test_a_stopped_app_has_no_containers_and_takes_no_calls(toy: Deployed) -> None:
@@ -117,6 +118,10 @@ async def test_a_stopped_app_has_no_containers_and_takes_no_calls(toy: Deployed)
         await waiting.get.aio(timeout=5)
     code, told = await toy.run("app", "stop", "toy", "--yes")
     assert (1, True) == (code, "already stopped" in told)
+
+
+def _versions(toy: Deployed, function: str, state: str) -> set[int]:
+    return {container.version for container in toy.plane.containers(function) if container.state == state}
 
 
 def _count(toy: Deployed, function: str, state: str) -> int:

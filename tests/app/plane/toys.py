@@ -63,6 +63,13 @@ class Slow:
             raise
         return os.getpid(), os.environ["VERSION"]
 
+    @modal.method()
+    async def hold(self, path):
+        note(f"holds {os.getpid()}")
+        while not os.path.exists(path):
+            await asyncio.sleep(0.02)
+        return os.getpid(), os.environ["VERSION"]
+
 
 @app.cls(image=image)
 class Broken:
@@ -84,7 +91,7 @@ def third_time():
     return "at last"
 
 
-@app.function(image=image, timeout=1)
+@app.function(image=image, timeout=1, startup_timeout=60)
 def hasty(seconds):
     time.sleep(seconds)
     return seconds
@@ -92,6 +99,7 @@ def hasty(seconds):
 
 @app.function(image=image, schedule=modal.Period(seconds=1))
 def tick():
+    print("printed by tick")
     note("tick")
 
 

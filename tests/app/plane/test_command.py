@@ -1,0 +1,109 @@
+"""`python -m app.plane`: what it prints, and that nothing outlives it."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.app.plane.kit import until
+from tests.modal_double import bare
+
+pytestmark = pytest.mark.modal
+
+APP = """
+import os, subprocess, sys
+import modal
+
+app = modal.App("lasting")
+
+@app.cls(image=modal.Image.debian_slim(), min_containers=2, secrets=[modal.Secret.from_name("where")])
+class Lasting:
+    @modal.enter()
+    def start(self):
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        with open(os.environ["NOTES"], "a") as file:
+            file.write(f"{os.getpid()} {child.pid}\\n")
+"""
+
+
+@asynccontextmanager
+async def commanded(home: Path, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The command, running; killed at the end of the block."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "app.plane", "--folder", str(home / "plane"), *arguments),
+        env=bare(home) | {"NOTES": str(home / "notes")},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        limit=1 << 20,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def exported(process: asyncio.subprocess.Process) -> dict[str, str]:
+    """The variables that it tells a shell to set."""
+    assert process.stdout is not None
+    variables: dict[str, str] = {}
+    async with asyncio.timeout(30):
+        while "NO_PROXY" not in variables:
+            line = (await process.stdout.readline()).decode()
+            assert line, "it ended before it told everything"
+            if line.startswith("export "):
+                name, _, value = line.removeprefix("export ").strip().partition("=")
+                variables[name] = value
+    return variables
+
+
+async def test_containers_and_what_they_started_die_with_a_killed_plane(tmp_path: Path) -> None:
+    """SIGKILL leaves it no time to end anything, and still no process is left behind."""
+    notes = tmp_path / "notes"
+    notes.touch()
+    (tmp_path / "lasting.py").write_text(APP)
+    async with commanded(tmp_path, "--secret", "where=NOTES") as plane:
+        environ = bare(tmp_path) | await exported(plane)
+        deploy = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "modal", "deploy", "lasting.py"),
+            cwd=tmp_path,
+            env=environ,
+            stdout=asyncio.subprocess.DEVNULL,
+        )
+        assert 0 == await deploy.wait()
+        await until(lambda: len(notes.read_text().split()) == 4)
+        pids = [int(pid) for pid in notes.read_text().split()]
+        assert [True] * 4 == [_is_alive(pid) for pid in pids]
+        plane.send_signal(signal.SIGKILL)
+        await until(lambda: not any(_is_alive(pid) for pid in pids))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--secret", "nothing"), "--secret nothing: write NAME=KEY,KEY"),
+        (("--secrets", "/nowhere/secrets"), "No such file"),
+    ],
+)
+async def test_a_wrong_argument_is_told_in_one_line(
+    tmp_path: Path, arguments: tuple[str, ...], told: str
+) -> None:
+    """Without a traceback."""
+    async with commanded(tmp_path, *arguments) as plane:
+        _, error = await plane.communicate()
+    assert (1, 1, True) == (plane.returncode, error.decode().count("\n"), told in error.decode())
+
+
+def _is_alive(pid: int) -> bool:
+    """A zombie that init has not reaped yet is dead."""
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (ProcessLookupError, FileNotFoundError):
+        return False
