@@ -123,7 +123,7 @@ class Apps:
         app = App(self.ids.make("ap"), request.description, request.app_state)
         self._apps[app.id] = app
         self._forget_oldest()
-        return api_pb2.AppCreateResponse(app_id=app.id)
+        return api_pb2.AppCreateResponse(app_id=app.id, app_page_url=f"this machine ({app.id})")
 
     async def get_layout(self, request: Any) -> Any:
         """AppGetLayout."""
@@ -131,12 +131,12 @@ class Apps:
 
     async def publish(self, request: Any) -> Any:
         """AppPublish: what the deploy defined is in force, all at once."""
-        app = self.get(request.app_id)
+        app, now = self.get(request.app_id), time.time()
         gone = set(app.functions.values()) - set(request.function_ids.values())
         app.functions, app.classes = dict(request.function_ids), dict(request.class_ids)
-        app.state, app.version, app.deployed_at = request.app_state, app.version + 1, time.time()
+        app.state, app.version = request.app_state, app.version + 1
         if request.app_state == api_pb2.APP_STATE_DEPLOYED:
-            app.name = request.name
+            app.name, app.deployed_at = request.name, now
             self._deployed[app.name] = app.id
         self._retire(gone)
         functions = [self.functions.get(function_id) for function_id in app.functions.values()]
@@ -146,7 +146,7 @@ class Apps:
             self.pools.deployed(function.id)
             self.schedules.plan(self.pools.of(function))
         log.info("app_published", app=app.name, version=app.version, functions=len(functions))
-        return api_pb2.AppPublishResponse(url=_first_url(functions), deployed_at=app.deployed_at)
+        return api_pb2.AppPublishResponse(url=_first_url(functions), deployed_at=now)
 
     async def function(self, request: Any) -> Any:
         """FunctionGet: by its app's name and its own."""

@@ -4,6 +4,7 @@ It ends with the plane, and it binds loopback only: the port that a server decla
 since many containers live on one host, and told to the plane through a file.
 """
 
+import contextlib
 import os
 import runpy
 import signal
@@ -62,7 +63,10 @@ def main() -> None:
     end_with_the_plane()
     bind_loopback_only()
     sys.path.pop(0)  # this file's folder
-    runpy.run_module("modal._container_entrypoint", run_name="__main__", alter_sys=True)
+    with contextlib.suppress(
+        KeyboardInterrupt
+    ):  # told to end while it still imports: that is no error of the app
+        runpy.run_module("modal._container_entrypoint", run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

@@ -77,15 +77,27 @@ async def test_a_rolling_deploy_lets_old_containers_finish(toy: Deployed) -> Non
     slow = toy.cls("Slow")()
     notes, release = toy.home / "notes", toy.home / "release"
     old = asyncio.create_task(slow.hold.remote.aio(str(release)))
-    await until(lambda: "holds" in notes.read_text())
+    single = asyncio.create_task(toy.cls("Single")().hold.remote.aio(str(release)))
+    await until(lambda: "holds" in notes.read_text() and "single" in notes.read_text())
     (before,) = {container.version for container in toy.plane.containers("Slow")}
     await deploy(toy, "2")
     await until(lambda: _versions(toy, "Slow", "ready") == {before + 1})
     assert "2" == (await slow.work.remote.aio(0))[1]
     assert not old.done()
+    after = asyncio.create_task(toy.cls("Single")().hold.remote.aio(str(release)))
     release.touch()
+    assert ["1", "2"] == [await single, await after]
+    assert 1 == toy.plane.most_seen("Single")
     assert "1" == (await old)[1]
     assert 2 == toy.plane.most_seen("Slow")
+
+
+async def test_a_run_ends_with_its_client(toy: Deployed) -> None:
+    """`modal run` prints what its containers print, and leaves no app behind."""
+    printed = await toy.modal("run", "toy.py::double", "--number", "21", NOTES=str(toy.home / "notes"))
+    assert "twice that is 42" in printed
+    listed = json.loads(await toy.modal("app", "list", "--json"))
+    assert {"deployed", "stopped"} == {app["state"] for app in listed}
 
 
 async def test_a_forced_fault_runs_one_container_too_many(toy: Deployed) -> None:
@@ -103,7 +115,7 @@ async def test_the_clients_commands_list_the_app_and_its_logs(toy: Deployed) -> 
         toy.modal("container", "list", "--json"),
         toy.modal("app", "logs", "toy"),
     )
-    assert ["toy"] == [app["description"] for app in json.loads(apps)]
+    assert {"toy"} == {app["description"] for app in json.loads(apps)}
     listed = {row["container_id"] for row in json.loads(containers)}
     assert listed & {container.id for container in toy.plane.containers()}
     assert "printed by tick" in logs

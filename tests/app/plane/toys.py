@@ -71,6 +71,17 @@ class Slow:
         return os.getpid(), os.environ["VERSION"]
 
 
+@app.cls(image=image, max_containers=1)
+@modal.concurrent(max_inputs=5)
+class Single:
+    @modal.method()
+    async def hold(self, path):
+        note(f"single {os.getpid()}")
+        while not os.path.exists(path):
+            await asyncio.sleep(0.02)
+        return os.environ["VERSION"]
+
+
 @app.cls(image=image)
 class Broken:
     @modal.enter()
@@ -101,6 +112,11 @@ def hasty(seconds):
 def tick():
     print("printed by tick")
     note("tick")
+
+
+@app.function(image=image)
+def double(number: int):
+    print("twice that is", 2 * number)
 
 
 @app.function(image=image)
