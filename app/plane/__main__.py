@@ -5,7 +5,9 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -36,6 +38,15 @@ async def _run(folder: Path, options: Options) -> None:
         for name, value in plane.environment().items():
             print(f"export {name}={value}", flush=True)  # noqa: T201 - what a shell can read
         await stopping.wait()
+        stopping.clear()
+        await _either(plane.end_apps(options.grace_s), stopping.wait())  # a second signal does not wait
+
+
+async def _either(*waits: Coroutine[Any, Any, Any]) -> None:
+    tasks = [asyncio.create_task(wait) for wait in waits]
+    _, late = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in late:
+        task.cancel()
 
 
 def _show(line: Line) -> None:

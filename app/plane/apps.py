@@ -179,6 +179,11 @@ class Apps:
         """AppStop."""
         self.stop(self.get(request.app_id))
 
+    def stop_all(self) -> None:
+        """The plane ends."""
+        for app in list(self._apps.values()):
+            self.stop(app)
+
     def stop(self, app: App) -> None:
         """End its containers and answer its calls."""
         if app.is_stopped:

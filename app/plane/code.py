@@ -32,6 +32,7 @@ class Code:
         self._trees.mkdir(parents=True, exist_ok=True)
         self._ids = ids
         self._mounts: dict[str, dict[str, str]] = {}
+        self._known: dict[str, str] = {}
 
     async def which_missing(self, request: Any) -> Any:
         """MountBatchedCheckExistence."""
@@ -52,10 +53,10 @@ class Code:
 
     async def create_mount(self, request: Any) -> Any:
         """MountGetOrCreate: the client's own packages, asked for by name, are in the containers' interpreter."""
-        mount_id = self._ids.make("mo")
         files = {file.filename: file.sha256_hex for file in request.files}
-        self._mounts[mount_id] = files
         content = _digest(files)
+        mount_id = self._known.get(content) or self._ids.make("mo")
+        self._mounts[mount_id], self._known[content] = files, mount_id
         return api_pb2.MountGetOrCreateResponse(
             mount_id=mount_id,
             handle_metadata=api_pb2.MountHandleMetadata(content_checksum_sha256_hex=content),

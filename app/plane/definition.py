@@ -5,7 +5,8 @@ from typing import Any, Final
 
 from modal_proto import api_pb2
 
-from app.plane.errors import unknown
+from app.plane.errors import malformed, unknown
+from app.plane.timing import pause_s
 
 Definition = Any  # api_pb2.Function; its stub names no private fields, and the client fills some
 
@@ -22,7 +23,9 @@ REFUSED: Final[Iterable[tuple[str, Callable[[Definition], bool]]]] = (
 
 
 def check(function: Definition) -> None:
-    """Refuse by name what can't be run."""
+    """Refuse by name what can't be run, and a schedule that can't be read."""
+    if function.schedule.WhichOneof("schedule_oneof"):
+        _check_schedule(function)
     if function.webhook_config.type:
         return
     for what, asks in REFUSED:
@@ -73,6 +76,13 @@ def summary(function: Definition) -> Any:
 
 
 # ---------------------------------------------------------------- helpers
+
+
+def _check_schedule(function: Definition) -> None:
+    try:
+        pause_s(function.schedule)
+    except ValueError as wrong:
+        raise malformed(f"the schedule of {function.function_name}: {wrong}") from None
 
 
 def _handle(described: Any, app_id: str) -> Any:

@@ -2,6 +2,7 @@
 
 GRPCError
 ├─ UNIMPLEMENTED       this plane does not know it: do not retry
+├─ INVALID_ARGUMENT    it can't be read: do not retry
 ├─ NOT_FOUND           no such app, function, secret or call: do not retry
 ├─ FAILED_PRECONDITION the app is stopped: do not retry
 └─ RESOURCE_EXHAUSTED  a bound of the plane: retry later
@@ -14,6 +15,11 @@ from grpclib.exceptions import GRPCError
 def unknown(what: str) -> GRPCError:
     """The plane has no such thing."""
     return GRPCError(Status.UNIMPLEMENTED, f"firstlight's plane does not know {what}")
+
+
+def malformed(what: str) -> GRPCError:
+    """Nobody could read it."""
+    return GRPCError(Status.INVALID_ARGUMENT, what)
 
 
 def missing(what: str) -> GRPCError:

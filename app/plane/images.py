@@ -32,6 +32,7 @@ class Images:
     def __init__(self, ids: Ids) -> None:
         self._ids = ids
         self._images: dict[str, Image] = {}
+        self._known: dict[bytes, str] = {}
 
     def get(self, image_id: str) -> Image:
         """An image that is not known, such as an empty id, brings nothing."""
@@ -39,15 +40,21 @@ class Images:
 
     async def create(self, request: Any) -> Any:
         """ImageGetOrCreate: done at once."""
-        image_id = self._ids.make("im")
-        self._images[image_id] = image = self._read(request.image)
-        if image.left_out:
-            log.info("image_steps_left_out", image=image_id, steps="; ".join(image.left_out))
+        recipe = request.image.SerializeToString(deterministic=True)
+        if recipe not in self._known:
+            self._add(recipe, request.image)
+        image_id = self._known[recipe]
         return api_pb2.ImageGetOrCreateResponse(
             image_id=image_id,
             metadata=api_pb2.ImageMetadata(image_builder_version=request.builder_version or BUILDER),
             result=api_pb2.GenericResult(status=api_pb2.GenericResult.GENERIC_STATUS_SUCCESS),
         )
+
+    def _add(self, recipe: bytes, described: Any) -> None:
+        self._known[recipe] = image_id = self._ids.make("im")
+        self._images[image_id] = image = self._read(described)
+        if image.left_out:
+            log.info("image_steps_left_out", image=image_id, steps="; ".join(image.left_out))
 
     def _read(self, image: Any) -> Image:
         below = [self.get(base.image_id) for base in image.base_images]

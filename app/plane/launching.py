@@ -58,12 +58,15 @@ class Launcher:
         self._folder = Path(tempfile.mkdtemp(prefix="firstlight-"))
 
     async def close(self) -> None:
-        """Kill what runs, and wait for it."""
+        """Kill what runs, and wait for it; idempotent."""
         for container in list(self.running.values()):
+            container.asked_to_end = True
             container.kill()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for end in self._lifeline:
-            os.close(end)
+            if end >= 0:
+                os.close(end)
+        self._lifeline = (-1, -1)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def launch(self, pool: Pool) -> Container | None:

@@ -36,6 +36,7 @@ from app.plane.web import LOOPBACK, Web
 
 log = structlog.get_logger(__name__)
 
+END_POLL_S: Final = 0.02
 TOKEN_ID: Final = "ak-firstlight"  # noqa: S105 - the secret beside it is made up at each start
 
 
@@ -147,6 +148,24 @@ class Plane:
 
     async def start(self) -> None:
         """Serve; raises OSError for a port that is taken."""
+        try:
+            await self._open()
+        except BaseException:
+            await self.stop()
+            raise
+        log.info("plane_started", url=self.url, folder=str(self._folder))
+
+    async def end_apps(self, within_s: float) -> None:
+        """Stop every app, and give exit hooks their time; what is still there afterwards `stop` kills."""
+        self.apps.stop_all()
+        try:
+            async with asyncio.timeout(within_s):
+                while self.launcher.running:  # noqa: ASYNC110 - each has its own end to wait for, new ones do not come
+                    await asyncio.sleep(END_POLL_S)
+        except TimeoutError:
+            log.warning("containers_left", count=len(self.launcher.running), within_s=within_s)
+
+    async def _open(self) -> None:
         self.launcher.open()
         await self.proxy.open()
         self.blobs.url = await self.web.open(self.blobs.routes())
@@ -155,7 +174,6 @@ class Plane:
         self._port = listening.getsockname()[1]
         await self._server.start(sock=listening)
         self._tick = asyncio.create_task(self._ticking(), name="plane tick")
-        log.info("plane_started", url=self.url, folder=str(self._folder))
 
     async def stop(self) -> None:
         """Kill the containers and serve no more; idempotent."""

@@ -6,6 +6,7 @@ from typing import Final
 import aiohttp
 import structlog
 from aiohttp import web
+from yarl import URL
 
 from app.plane.containers import Container
 from app.plane.functions import Function
@@ -64,7 +65,7 @@ class Proxy:
         assert self._client is not None
         headers = {name: value for name, value in request.headers.items() if name.lower() not in PER_HOP}
         headers["X-Forwarded-For"] = request.remote or ""
-        url = f"http://127.0.0.1:{container.port}{request.raw_path}"
+        url = URL(f"http://127.0.0.1:{container.port}{request.raw_path}", encoded=True)
         try:
             async with self._client.request(
                 request.method,

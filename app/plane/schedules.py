@@ -3,21 +3,16 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any, Final
-from zoneinfo import ZoneInfo
+from typing import Any
 
 import structlog
 from grpclib.exceptions import GRPCError
 
 from app.plane.calls import Call
-from app.plane.cron import Cron
 from app.plane.pools import Pool
+from app.plane.timing import pause_s
 
 log = structlog.get_logger(__name__)
-
-MONTH: Final = timedelta(days=30.44)  # a calendar's months matter to nobody who waits at a desk
-YEAR: Final = timedelta(days=365.25)
 
 
 @dataclass(slots=True, eq=False)
@@ -60,18 +55,3 @@ class Schedules:
                 last = self.call(pool)
             except GRPCError as refused:
                 log.warning("schedule_skipped", function=pool.name, reason=refused.message)
-
-
-def pause_s(schedule: Any, now: datetime | None = None) -> float:
-    """Seconds until the next run (api_pb2.Schedule); raises ValueError for a cron line that can't be read."""
-    if schedule.WhichOneof("schedule_oneof") == "period":
-        return max(_period(schedule.period).total_seconds(), 0.1)  # a period of nothing would be a busy loop
-    zone = ZoneInfo(schedule.cron.timezone or "UTC")
-    now = now or datetime.now(zone)
-    return (Cron.parse(schedule.cron.cron_string).after(now) - now).total_seconds()
-
-
-def _period(period: Any) -> timedelta:
-    long: timedelta = period.years * YEAR + period.months * MONTH
-    days = timedelta(weeks=period.weeks, days=period.days, hours=period.hours, minutes=period.minutes)
-    return long + days + timedelta(seconds=period.seconds)
