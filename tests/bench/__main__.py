@@ -16,6 +16,7 @@ from tests.bench import (
     bench_hits,
     bench_imports,
     bench_memory,
+    bench_plane,
     bench_start,
     bench_store,
     bench_warm,
@@ -37,6 +38,7 @@ BENCHES: dict[str, Bench] = {
     "halflife": bench_halflife.run,
     "hits": bench_hits.run,
     "evict": bench_evict.run,
+    "plane": bench_plane.run,
 }
 
 
