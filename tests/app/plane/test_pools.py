@@ -19,7 +19,7 @@ async def toy(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deploye
     """One plane for all tests here; each leaves the app deployed, and no fault behind."""
     home = tmp_path_factory.mktemp("pools")
     (home / "notes").touch()
-    async with running(home, Options(scaledown_s=2.0)) as deployed:
+    async with running(home, Options(scaledown_s=2.0, grace_s=1.0)) as deployed:
         await deploy(deployed)
         yield deployed
 
@@ -70,6 +70,15 @@ async def test_scaling_is_updated_live_until_the_next_deploy(toy: Deployed) -> N
     assert 2 == (await hasty.get_current_stats.aio()).num_total_runners
     await deploy(toy)
     await until(lambda: [] == toy.plane.containers("hasty"))
+
+
+async def test_an_exit_hook_that_outlives_its_grace_is_killed(toy: Deployed) -> None:
+    """It was asked to end, and then it is ended."""
+    await toy.cls("Stubborn")().ask.remote.aio()
+    (container,) = toy.plane.containers("Stubborn")
+    toy.plane.faults.preempt(container.id)
+    await until(lambda: [] == toy.plane.containers("Stubborn"))
+    assert "will not go" in (toy.home / "notes").read_text()
 
 
 async def test_a_rolling_deploy_lets_old_containers_finish(toy: Deployed) -> None:

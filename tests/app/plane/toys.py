@@ -82,6 +82,18 @@ class Single:
         return os.environ["VERSION"]
 
 
+@app.cls(image=image, scaledown_window=2)
+class Stubborn:
+    @modal.exit()
+    def stop(self):
+        note("will not go")
+        time.sleep(60)
+
+    @modal.method()
+    def ask(self):
+        return os.getpid()
+
+
 @app.cls(image=image)
 class Broken:
     @modal.enter()
