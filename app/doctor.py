@@ -65,6 +65,7 @@ class Findings(Value, frozen=True, kw_only=True):
     `ok` says that nothing is lost or stuck, no index is missing, and Telegram has no trouble with the webhook:
     an unknown or dead end is an end, with its reason in the store. `checked` counts the records looked at by
     state, `unchecked` names the states of which there are more; `webhook` is None when Telegram was not asked.
+    `actors` says why actors of a deployed app do not answer or are degraded; it is None when none was asked.
     """
 
     ok: bool
@@ -75,6 +76,7 @@ class Findings(Value, frozen=True, kw_only=True):
     stuck_leases: tuple[StuckLease, ...] = ()
     missing_indexes: tuple[str, ...] = ()
     webhook: WebhookState | None = None
+    actors: Mapping[str, str] | None = None
     updates: tuple[Noted, ...] = ()
     checked: Mapping[str, int] = {}
     unchecked: tuple[str, ...] = ()
@@ -98,6 +100,16 @@ async def examine(database: Database, telegram: Webhooks | None = None) -> Findi
         await store.close()
     ok = found.ok and not missing and not (webhook and webhook.problem)
     return msgspec.structs.replace(found, ok=ok, missing_indexes=missing, webhook=webhook)
+
+
+def with_actors(findings: Findings, stats: Mapping[str, Mapping[str, object]]) -> Findings:
+    """Add what is wrong with the actors, by what they tell of themselves: such a one is a finding, too."""
+    wrong = {
+        label: str(why)
+        for label, each in stats.items()
+        if (why := each.get("unreachable") or each.get("degraded"))
+    }
+    return msgspec.structs.replace(findings, actors=wrong, ok=findings.ok and not wrong)
 
 
 # ---------------------------------------------------------------- the store

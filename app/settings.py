@@ -80,6 +80,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     anthropic_url: str = "https://api.anthropic.com"
     scaling: ScalingOfActors = ScalingOfActors()
     inside_modal: bool = False
+    modal_account: bool = False
     unknown: tuple[str, ...] = ()
 
     def require_store(self) -> StoreAddress:
@@ -140,7 +141,12 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         raise SettingsError(
             "FIRESTORE_EMULATOR_HOST", "is set beside FIRSTLIGHT_GOOGLE_CREDENTIALS", "unset one of the two"
         )
-    return Settings(**given, scaling=_all_scaling(environ), unknown=_unknown(environ))
+    return Settings(
+        **given,
+        scaling=_all_scaling(environ),
+        modal_account=_has_modal_account(environ),
+        unknown=_unknown(environ),
+    )
 
 
 def carried(environ: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -259,6 +265,15 @@ def _scaling(environ: Mapping[str, str], actor: str) -> Scaling:
 
 def _scaling_names() -> tuple[str, ...]:
     return tuple(f"FIRSTLIGHT_{actor.upper()}_{end}" for actor in ACTORS for end in _SCALING_VARIABLES)
+
+
+def _has_modal_account(environ: Mapping[str, str]) -> bool:
+    """Whether Modal's client would find a token: in the environment, or in its own file (its `config.py`)."""
+    if environ.get("MODAL_TOKEN_ID"):
+        return True
+    home = environ.get("HOME", "")
+    file = environ.get("MODAL_CONFIG_PATH") or (f"{home}/.modal.toml" if home else "")
+    return bool(file) and Path(file).is_file()
 
 
 def _unknown(environ: Mapping[str, str]) -> tuple[str, ...]:

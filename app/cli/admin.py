@@ -1,18 +1,20 @@
-"""`warm` and `stats`: what an operator asks of a running service, by its /admin routes."""
+"""`warm` and `stats`: what an operator asks of the actors of a running service, of the plane, or on Modal."""
 
+import sys
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-import aiohttp
 import click
 import msgspec
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
-from app.cli.running import fail, run, service_url, settings
-from app.settings import Settings
-from app.web.admin import WARM_DEADLINE_S
+from app.cli.running import fail, run, settings
+from app.cli.targets import place_of, target_options
+from app.targets.asking import Asking, Document, NotAnswered, WarmWish, asking, unreached
 
-ANSWER_S = WARM_DEADLINE_S + 10.0  # the service's own deadline comes first, with a reason
+NAME = Column("actor", no_wrap=True)
+Question = Callable[[Asking], Awaitable[Document]]
 
 
 @click.command()
@@ -20,53 +22,57 @@ ANSWER_S = WARM_DEADLINE_S + 10.0  # the service's own deadline comes first, wit
 @click.option("--shard", type=click.IntRange(min=0), help="One shard of SessionCacheActor.")
 @click.option("--force", is_flag=True, help="Start afresh, also while a pass is running.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-@click.option("--url", help="The service's address (default http://FIRSTLIGHT_HOST:FIRSTLIGHT_PORT).")
-def warm(actor: str, shard: int | None, force: bool, as_json: bool, url: str | None) -> None:
-    """Warm ACTOR (or all) of the running service, and show the reports."""
-    wish = {"actor": actor, "force": force} | ({} if shard is None else {"shard": shard})
-    answer = run(_ask(settings(), url, "POST", "/admin/warm", wish))
-    if as_json:
-        return click.echo(msgspec.json.encode(answer))
-    table = Table("actor", "status", "source", "requested", "loaded", "failed", "store reads", "ms")
-    for report in answer["reports"]:
-        table.add_row(*map(str, _report_row(report)))
-    return Console().print(table)
+@target_options
+def warm(
+    actor: str, shard: int | None, force: bool, as_json: bool, target: str | None, url: str | None
+) -> None:
+    """Warm ACTOR (or all), and show the reports; exits with 1 when one could not be reached."""
+    wish = WarmWish(actor=actor, shard=shard, force=force)
+    answer = run(_ask(target, url, lambda actors: actors.warm(wish)))
+    _show(answer, _reports(answer), as_json=as_json)
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-@click.option("--url", help="The service's address (default http://FIRSTLIGHT_HOST:FIRSTLIGHT_PORT).")
-def stats(as_json: bool, url: str | None) -> None:
-    """Show what the actors of the running service tell of themselves."""
-    answer = run(_ask(settings(), url, "GET", "/admin/stats", None))
+@target_options
+def stats(as_json: bool, target: str | None, url: str | None) -> None:
+    """Show what the actors tell of themselves; exits with 1 when one could not be reached."""
+    answer = run(_ask(target, url, lambda actors: actors.stats()))
+    _show(answer, _statistics(answer), as_json=as_json)
+
+
+async def _ask(target: str | None, url: str | None, question: Question) -> Document:
+    chosen = settings()
+    place = await place_of(chosen, target, url)
+    try:
+        return await question(asking(place, chosen))
+    except NotAnswered as error:
+        fail(str(error))
+
+
+def _show(answer: Document, table: Table, *, as_json: bool) -> None:
     if as_json:
-        return click.echo(msgspec.json.encode(answer))
-    table = Table("actor", "warm", "entries", "bytes", "hits", "misses", "store reads", "store writes")
+        click.echo(msgspec.json.encode(answer))
+    else:
+        Console().print(table)
+    silent = unreached(answer)
+    for each in silent:
+        click.echo(f"firstlight: {each}", err=True)
+    sys.exit(1 if silent else 0)
+
+
+def _reports(answer: Document) -> Table:
+    table = Table(NAME, "status", "source", "requested", "loaded", "failed", "store reads", "ms")
+    for report in answer["reports"]:
+        table.add_row(*map(str, _report_row(report)))
+    return table
+
+
+def _statistics(answer: Document) -> Table:
+    table = Table(NAME, "warm", "entries", "bytes", "hits", "misses", "store reads", "store writes")
     for name, each in answer["actors"].items():
         table.add_row(name, *map(str, _stats_row(each)))
-    return Console().print(table)
-
-
-async def _ask(
-    chosen: Settings, base: str | None, method: str, path: str, body: dict[str, Any] | None
-) -> dict[str, Any]:
-    token = chosen.require_admin_token().reveal()
-    url = f"{(base or service_url(chosen)).rstrip('/')}{path}"
-    headers = {"Authorization": f"Bearer {token}"}
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_S)) as session,
-            session.request(method, url, headers=headers, json=body) as answer,
-        ):
-            text = await answer.text()
-            if answer.status != 200:
-                fail(f"{url} answered {answer.status}: {text[:200].strip() or 'nothing'}")
-            document: dict[str, Any] = msgspec.json.decode(text)
-            return document
-    except TimeoutError:
-        fail(f"{url} did not answer within {ANSWER_S:g} s")
-    except (aiohttp.ClientError, msgspec.DecodeError) as error:
-        fail(f"{url} can't be asked: {error}; is `firstlight serve` running there?")
+    return table
 
 
 def _report_row(report: dict[str, Any]) -> tuple[object, ...]:

@@ -1,4 +1,4 @@
-"""`doctor`: says whether anything was lost, on the store itself, the service running or not."""
+"""`doctor`: says whether anything was lost, on the store itself, whatever works on it running or not."""
 
 import sys
 from collections.abc import AsyncIterator
@@ -12,9 +12,12 @@ from rich.table import Table
 from actors.ports import StoreError
 from app import dead_letters
 from app.cli.running import fail, run, settings
-from app.doctor import Findings, WebhookState, examine
-from app.settings import Settings, SqliteAddress
+from app.cli.targets import place_of, plane_runs, target_option
+from app.doctor import Findings, WebhookState, examine, with_actors
+from app.settings import DEFAULT_STORE, Settings, SqliteAddress, load
 from app.store.database import Database, choose
+from app.targets.asking import NotAnswered, asking
+from app.targets.place import Place
 from app.telegram.client import TelegramClient
 
 SHOWN = 20  # ids in a cell; --lost and --json give them all
@@ -24,18 +27,48 @@ SHOWN = 20  # ids in a cell; --lost and --json give them all
 @click.option("--lost", is_flag=True, help="List each update and lease found, with its chat, age and reason.")
 @click.option("--replay-dead", is_flag=True, help="Give dead-lettered updates another turn first.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def doctor(lost: bool, replay_dead: bool, as_json: bool) -> None:
-    """Look for updates without an end; exits with 1 when something is lost, stuck, missing or not delivered."""
-    chosen = settings()
-    _insist_on_a_store(chosen)
+@target_option
+def doctor(lost: bool, replay_dead: bool, as_json: bool, target: str | None) -> None:
+    """Look for updates without an end; exits with 1 when something is lost, stuck, missing or not delivered.
+
+    Looks into the store: FIRSTLIGHT_STORE, or that of this folder's plane. Of a plane and of Modal the actors
+    are asked as well.
+    """
+    loaded = settings()
+    place = run(_place(loaded, target))
+    chosen = _with_store_of(place, loaded)
+    _insist_on_a_store(chosen, place)
     if replay_dead:
         run(_replay(chosen))
     findings = run(_examine(chosen))
+    if place.kind != "local":
+        findings = run(_ask_actors(place, chosen, findings))
     if as_json:
         click.echo(msgspec.json.encode(findings))
     else:
         _tell(findings, Console(), listed=lost)
     sys.exit(0 if findings.ok else 1)
+
+
+async def _place(chosen: Settings, target: str | None) -> Place:
+    """The plane of this folder if it runs and no other store is named; else nothing but the store itself."""
+    if target is None and (chosen.store != DEFAULT_STORE or not await plane_runs()):
+        target = "local"
+    return await place_of(chosen, target)
+
+
+def _with_store_of(place: Place, chosen: Settings) -> Settings:
+    if place.plane is None:
+        return chosen
+    return msgspec.structs.replace(chosen, store=load({"FIRSTLIGHT_STORE": place.plane.store}).store)
+
+
+async def _ask_actors(place: Place, chosen: Settings, findings: Findings) -> Findings:
+    try:
+        answer = await asking(place, chosen).stats()
+    except NotAnswered as error:
+        fail(str(error))
+    return with_actors(findings, answer["actors"])
 
 
 async def _examine(chosen: Settings) -> Findings:
@@ -70,9 +103,13 @@ async def _opened(chosen: Settings) -> AsyncIterator[Database]:
         await database.close()
 
 
-def _insist_on_a_store(chosen: Settings) -> None:
-    """A mistyped path would open a new file, in which surely nothing is lost."""
+def _insist_on_a_store(chosen: Settings, place: Place) -> None:
+    """A mistyped path would open a new file, in which surely nothing is lost; and Modal works on no file of ours."""
     address = chosen.require_store()
+    if place.kind == "modal" and isinstance(address, SqliteAddress):
+        fail(
+            "set FIRSTLIGHT_STORE to firestore://PROJECT, as in the secret firstlight-store: doctor looks into it"
+        )
     if isinstance(address, SqliteAddress) and not address.path.exists():
         fail(f"there is no store at {address.path}: set FIRSTLIGHT_STORE to the service's own")
 
@@ -91,6 +128,8 @@ def _tell(findings: Findings, console: Console, *, listed: bool) -> None:
         console.print(f"missing index: {index}", markup=False)
     for state in findings.unchecked:
         console.print(f"only the first {findings.checked[state]} updates in state {state} were looked at")
+    for label, why in (findings.actors or {}).items():
+        console.print(f"{label}: {why}", markup=False)
     if findings.webhook is not None:
         console.print(_webhook(findings.webhook), markup=False)
     if listed:

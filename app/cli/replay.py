@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from app.cli.running import fail, run, service_url, settings
+from app.cli.running import fail, run, settings
 from app.recording import Malformed, Recorded, read_recording
 from app.replay import Replay, Replayed
+from app.targets.place import service_url
 from app.web.webhook import PATH
 
 

@@ -41,12 +41,6 @@ def fail(reason: str) -> NoReturn:
     sys.exit(1)
 
 
-def service_url(chosen: Settings) -> str:
-    """Where the running service is asked, from this machine."""
-    host = "127.0.0.1" if chosen.host in ("0.0.0.0", "::") else chosen.host  # noqa: S104 - compared, not bound
-    return f"http://{f'[{host}]' if ':' in host else host}:{chosen.port}"
-
-
 def stop_signal() -> asyncio.Event:
     """Set by SIGINT or SIGTERM from now on; asked for before a service starts, as it serves before it is warm."""
     stopped = asyncio.Event()

@@ -124,9 +124,14 @@ class RemoteFleet(Fleet):
         return carrier
 
 
-def remote_fleet(app_name: str, shards: int) -> RemoteFleet:
-    """The fleet of a deployed app, by names; nothing is asked before `connect` or the first call."""
-    skills, sessions, agent = (modal.Cls.from_name(app_name, name) for name in (SKILLS, SESSIONS, AGENT))
+def remote_fleet(app_name: str, shards: int, client: modal.Client | None = None) -> RemoteFleet:
+    """The fleet of a deployed app, by names; nothing is asked before `connect` or the first call.
+
+    Without a client it is the one that Modal makes of the environment.
+    """
+    skills, sessions, agent = (
+        modal.Cls.from_name(app_name, name, client=client) for name in (SKILLS, SESSIONS, AGENT)
+    )
     return RemoteFleet(skills, sessions, agent, shards)
 
 
