@@ -1,7 +1,7 @@
 """The values that settings are made of, and how each is read from text; they raise ValueError, one line."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
@@ -10,6 +10,15 @@ import msgspec
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 MAX_SHARDS: Final = 1024  # each is a Modal pool of its own; more is a mistake
+
+SCALING_BOUNDS: Final[Mapping[str, tuple[int, int]]] = {
+    "min_containers": (0, 1000),
+    "max_containers": (1, 1000),
+    "buffer_containers": (0, 1000),
+    "scaledown_window": (2, 3600),  # seconds; Modal refuses other values
+    "max_inputs": (1, 1000),
+    "target_inputs": (1, 1000),
+}
 
 
 class Secret:

@@ -223,12 +223,7 @@ _CARRIED: Final = (  # store, model and credentials are named where they are kep
 )
 
 _SCALING_VARIABLES: Final[Mapping[str, Callable[[str], int]]] = {
-    "MIN_CONTAINERS": values.number(0, 1000),
-    "MAX_CONTAINERS": values.number(1, 1000),
-    "BUFFER_CONTAINERS": values.number(0, 1000),
-    "SCALEDOWN_WINDOW": values.number(2, 3600),  # seconds; Modal refuses other values
-    "MAX_INPUTS": values.number(1, 1000),
-    "TARGET_INPUTS": values.number(1, 1000),
+    name.upper(): values.number(*bounds) for name, bounds in values.SCALING_BOUNDS.items()
 }
 
 

@@ -9,6 +9,7 @@ from app.cli.chaos import chaos
 from app.cli.doctor import doctor
 from app.cli.replay import replay
 from app.cli.run import demo, dev, poll, serve
+from app.cli.scale import scale
 from app.cli.skills import skills
 from app.cli.webhook import webhook
 from app.settings import SettingsError
@@ -20,7 +21,7 @@ def cli() -> None:
     """A Telegram chat agent whose first reply after a cold start is as fast as its thousandth."""
 
 
-for command in (dev, serve, poll, demo, warm, stats, doctor, replay, skills, webhook, chaos):
+for command in (dev, serve, poll, demo, warm, stats, doctor, scale, replay, skills, webhook, chaos):
     cli.add_command(command)
 
 

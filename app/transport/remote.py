@@ -1,7 +1,6 @@
 """Carries frames to actors in other Modal containers, and puts the references to all of them together."""
 
 import asyncio
-import warnings
 from collections.abc import Awaitable, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
@@ -30,12 +29,11 @@ CONNECT_S: Final = 10.0  # a few round trips; what is not looked up by then is l
 
 
 class Handle(Protocol):
-    """What Modal gives for an instance of a placed class: methods with `remote`, `spawn` and `hydrate`."""
+    """What Modal gives for an instance of a placed class: methods with `remote`, `spawn`, `hydrate`, `autoscaler`."""
 
     ask: Any
     warm: Any
     stats: Any
-    update_autoscaler: Any
 
 
 class FrameTooLarge(Unreachable):
@@ -112,9 +110,10 @@ class RemoteFleet(Fleet):
         await _settle("fleet_connect_failed", [carrier.connect() for carrier in self._carriers])
 
     async def keep(self, min_containers: int) -> None:
-        """Keep that many containers of each shard: the class's own setting only counts for shards in use."""
-        # Modal tells to use `Function.autoscaler` instead, which an instance of a class does not have
-        warnings.filterwarnings("ignore", ".*update_autoscaler", modal.exception.DeprecationError)
+        """Keep at least that many containers of each shard: the class's own setting only counts for shards in use.
+
+        Never fewer than there are: an operator's `firstlight scale apply` outlives a gateway that starts later.
+        """
         calls = [_keep(handle, min_containers) for handle in self._shards]
         await _settle("fleet_keep_failed", calls)
 
@@ -139,8 +138,17 @@ def remote_fleet(app_name: str, shards: int, client: modal.Client | None = None)
 
 
 async def _keep(handle: Handle, min_containers: int) -> None:
+    autoscaler = handle.stats.autoscaler  # an instance's methods have its autoscaler, itself it has none
     async with asyncio.timeout(CONNECT_S):
-        await handle.update_autoscaler.aio(min_containers=min_containers)
+        if await _kept(autoscaler) < min_containers:
+            await autoscaler.update.aio(min_containers=min_containers)
+
+
+async def _kept(autoscaler: Any) -> int:
+    try:
+        return (await autoscaler.settings.aio()).min_containers or 0
+    except modal.exception.UnimplementedError:  # a control plane that only takes settings, and tells none
+        return 0
 
 
 async def _settle(event: str, calls: Sequence[Awaitable[None]]) -> None:

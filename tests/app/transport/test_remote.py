@@ -43,6 +43,7 @@ class Method:
         self.spawned: list[bytes] = []
         self.looked_up = 0
         self.running: list[asyncio.Future[bytes]] = []
+        self.autoscaler = Autoscaler()
         self.remote, self.spawn, self.hydrate = Async(self._remote), Async(self._spawn), Async(self._hydrate)
 
     async def _remote(self, *frames: bytes) -> bytes:
@@ -67,17 +68,29 @@ class Method:
         return self.outcome
 
 
+class Autoscaler:
+    """How many containers a pool keeps; None: it does not tell, as a small control plane may."""
+
+    def __init__(self) -> None:
+        self.min_containers: int | None = 0
+        self.updates: list[int] = []
+        self.settings, self.update = Async(self._settings), Async(self._update)
+
+    async def _settings(self) -> "Autoscaler":
+        if self.min_containers is None:
+            raise modal.exception.UnimplementedError("not served here")
+        return self
+
+    async def _update(self, *, min_containers: int) -> None:
+        self.updates.append(min_containers)
+
+
 class Placed:
     """A handle on one pool."""
 
     def __init__(self, outcome: Outcome = b"", shard: int | None = None) -> None:
         self.ask, self.warm, self.stats = Method(outcome), Method(outcome), Method(outcome)
         self.shard = shard
-        self.kept: list[int] = []
-        self.update_autoscaler = Async(self._keep)
-
-    async def _keep(self, *, min_containers: int) -> None:
-        self.kept.append(min_containers)
 
 
 class PlacedClass:
@@ -210,11 +223,14 @@ async def test_connecting_looks_up_every_pool_once_and_survives_failures() -> No
     assert [handle.ask.looked_up for handle in handles] == [1, 1, 1, 1]
 
 
-async def test_every_shard_is_kept() -> None:
-    """A shard's pool is its own: the least number of containers is asked for each of them."""
+@pytest.mark.parametrize(("has", "asked"), [(0, [2]), (1, [2]), (2, []), (5, []), (None, [2])])
+async def test_every_shard_is_kept(has: int | None, asked: list[int]) -> None:
+    """A shard's pool is its own: each gets the least number of containers, and none loses what it was given."""
     fleet, _, sessions, _ = fleet_of(2)
-    await fleet.keep(1)
-    assert [handle.kept for handle in sessions.handles] == [[1], [1]]
+    for handle in sessions.handles:
+        handle.stats.autoscaler.min_containers = has
+    await fleet.keep(2)
+    assert [handle.stats.autoscaler.updates for handle in sessions.handles] == [asked, asked]
 
 
 async def test_a_forced_warm_and_the_statistics_cross_typed() -> None:
