@@ -33,6 +33,7 @@ __all__ = [
     "StoreAddress",
     "carried",
     "load",
+    "ours",
 ]
 
 DEFAULT_STORE: Final = SqliteAddress(Path("firstlight.db"))
@@ -147,6 +148,12 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         modal_account=_has_modal_account(environ),
         unknown=_unknown(environ),
     )
+
+
+def ours(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The variables that are settings of Firstlight, secrets among them."""
+    environ = os.environ if environ is None else environ
+    return {name: environ[name] for name in (*VARIABLES, *_scaling_names()) if name in environ}
 
 
 def carried(environ: Mapping[str, str] | None = None) -> dict[str, str]:

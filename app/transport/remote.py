@@ -140,8 +140,10 @@ def remote_fleet(app_name: str, shards: int, client: modal.Client | None = None)
 async def _keep(handle: Handle, min_containers: int) -> None:
     autoscaler = handle.stats.autoscaler  # an instance's methods have its autoscaler, itself it has none
     async with asyncio.timeout(CONNECT_S):
-        if await _kept(autoscaler) < min_containers:
-            await autoscaler.update.aio(min_containers=min_containers)
+        wanted = max(await _kept(autoscaler), min_containers)
+        await autoscaler.update.aio(
+            min_containers=wanted
+        )  # also when it is so: as an override it surely counts
 
 
 async def _kept(autoscaler: Any) -> int:

@@ -1,0 +1,79 @@
+"""Runs the real `modal deploy modal_app.py` as a process of its own."""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from contracts.base import Value
+
+DEPLOY_S: Final = 600.0  # the first deploy on Modal builds the image; on a plane it takes a second
+ENDED_S: Final = 5.0  # what the client may take to end when it is told to
+APP_FILE: Final = "modal_app.py"
+SHOWN: Final = 20  # lines of its output, the last ones, when it fails
+
+
+class DeployFailed(Exception):
+    """Nothing was deployed: what the client said last."""
+
+
+class Deployed(Value, frozen=True, kw_only=True):
+    """How long it took, and everything that the client printed."""
+
+    seconds: float
+    output: str
+
+
+def find_app_file() -> Path:
+    """`modal_app.py` of the current folder, else the one beside our packages; raises DeployFailed."""
+    for folder in (Path.cwd(), Path(__file__).parents[2]):
+        if (folder / APP_FILE).is_file():
+            return folder / APP_FILE
+    raise DeployFailed(f"there is no {APP_FILE} here: run it from a checkout of Firstlight")
+
+
+async def deploy(app_file: Path, variables: Mapping[str, str]) -> Deployed:
+    """Deploy with this process's environment and these variables; raises DeployFailed."""
+    began = time.monotonic()
+    client = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "modal", "deploy", str(app_file)),
+        cwd=app_file.parent,
+        env=os.environ | dict(variables) | {"PYTHONPATH": _path(app_file.parent)},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        async with asyncio.timeout(DEPLOY_S):
+            output, _ = await client.communicate()
+    except TimeoutError:
+        raise DeployFailed(f"`modal deploy` did not end within {DEPLOY_S:g} s") from None
+    finally:
+        await _ended(client)
+    text = output.decode(errors="replace")
+    if client.returncode != 0:
+        raise DeployFailed("\n".join(text.strip().splitlines()[-SHOWN:]) or f"exit code {client.returncode}")
+    return Deployed(seconds=time.monotonic() - began, output=text)
+
+
+# ---------------------------------------------------------------- helpers
+
+
+def _path(folder: Path) -> str:
+    """The app's own folder first: what is deployed is what lies beside `modal_app.py`."""
+    return os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
+
+
+async def _ended(client: asyncio.subprocess.Process) -> None:
+    if client.returncode is not None:
+        return
+    client.terminate()
+    try:
+        async with asyncio.timeout(ENDED_S):
+            await client.wait()
+    except TimeoutError:
+        client.kill()
+        await client.wait()
