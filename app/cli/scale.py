@@ -18,6 +18,7 @@ from app.scale.desired import FILE, KEYS, BadFile, Desired, read_desired
 from app.scale.pools import Change, Deployment, Pool, Pools, PoolsRefused, differing
 from app.scale.record import read_applied
 from app.targets.place import Place
+from app.targets.refusals import ModalRefused
 
 file_option = click.option(
     "--file", type=click.Path(path_type=Path), default=FILE, show_default=True, help="The desired settings."
@@ -96,11 +97,10 @@ async def _apply(place: Place, desired: Desired) -> tuple[Change, ...]:
 @asynccontextmanager
 async def _pools(place: Place) -> AsyncIterator[Pools]:
     connected = load("app.targets.modal_side:connected")  # Modal's client: 0.3 s that other commands save
-    refused = load("app.targets.modal_side:ModalRefused")
     try:
         async with connected(place) as client:
             yield load("app.scale.modal_pools:ModalPools")(place, client)
-    except (refused, PoolsRefused) as error:
+    except (ModalRefused, PoolsRefused) as error:
         fail(str(error))
     except OSError as error:
         fail(f"what was applied can't be noted: {error}")

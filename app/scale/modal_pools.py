@@ -10,10 +10,10 @@ import modal.exception
 from app.fleet import AGENT, SESSIONS, SKILLS
 from app.scale.desired import Wanted
 from app.scale.pools import Deployment, Pool, PoolsRefused, settings_of
-from app.targets.modal_side import ModalRefused, told
+from app.targets.modal_side import GATEWAY, told
 from app.targets.place import Place
+from app.targets.refusals import ModalRefused
 
-GATEWAY: Final = "TelegramGateway"
 CALL_S: Final = 10.0  # a look-up and one round trip
 AT_ONCE: Final = 16  # shards asked in parallel: there may be 1,024
 

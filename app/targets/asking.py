@@ -10,6 +10,7 @@ from app.fleet import UnknownActor, stats_of, warm_all
 from app.lazily import load
 from app.settings import Settings
 from app.targets.place import Place
+from app.targets.refusals import ModalRefused
 
 WARM_S: Final = 90.0  # a cold container starts and warms in less
 STATS_S: Final = 10.0
@@ -100,8 +101,7 @@ class AskingModal:
 
     def __init__(self, place: Place) -> None:
         self._place = place
-        side = load("app.targets.modal_side:deployed_fleet")  # Modal's client: 0.3 s that other commands save
-        self._fleet, self._refused = side, load("app.targets.modal_side:ModalRefused")
+        self._fleet = load("app.targets.modal_side:deployed_fleet")  # Modal's client: 0.3 s that others save
 
     async def warm(self, wish: WarmWish) -> Document:
         """Call `warm` of each actor and shard, in parallel."""
@@ -109,7 +109,7 @@ class AskingModal:
             async with self._fleet(self._place) as fleet:
                 members = fleet.select(wish.actor, wish.shard)
                 return _plain({"reports": await warm_all(members, WARM_S, force=wish.force)})
-        except (self._refused, UnknownActor) as error:
+        except (ModalRefused, UnknownActor) as error:
             raise NotAnswered(str(error)) from None
 
     async def stats(self) -> Document:
@@ -117,7 +117,7 @@ class AskingModal:
         try:
             async with self._fleet(self._place) as fleet:
                 known = await stats_of(fleet.members, STATS_S)
-        except self._refused as error:
+        except ModalRefused as error:
             raise NotAnswered(str(error)) from None
         shown = {
             name: {"unreachable": each} if isinstance(each, str) else each for name, each in known.items()

@@ -11,16 +11,14 @@ from modal_proto import api_pb2
 
 from app.fleet import SKILLS
 from app.targets.place import Place
+from app.targets.refusals import ModalRefused
 from app.transport.remote import RemoteFleet, remote_fleet
 
 T = TypeVar("T")
 
+GATEWAY: Final = "TelegramGateway"
 HELLO_S: Final = 10.0  # a handshake; the client alone would try for minutes
 LOOK_UP_S: Final = 10.0  # one round trip or two
-
-
-class ModalRefused(Exception):
-    """What was asked of Modal or of a plane did not happen: one line that says what to do."""
 
 
 @asynccontextmanager
@@ -38,6 +36,15 @@ async def deployed_fleet(place: Place) -> AsyncIterator[RemoteFleet]:
         registry = modal.Cls.from_name(place.app_name, SKILLS, client=client)
         await told(place, registry.hydrate.aio(), LOOK_UP_S)
         yield remote_fleet(place.app_name, place.shards, client)
+
+
+async def gateway_url(place: Place, client: modal.Client) -> str:
+    """The web address of the deployed gateway, without a slash at its end; raises ModalRefused."""
+    server = modal.Server.from_name(place.app_name, GATEWAY, client=client)
+    url: str | None = await told(place, server.get_url.aio(), LOOK_UP_S)
+    if not url:
+        raise ModalRefused(f"{place} does not tell the address of {GATEWAY}")
+    return url.rstrip("/")
 
 
 async def told(place: Place, call: Awaitable[T], deadline_s: float) -> T:

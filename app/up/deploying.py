@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from app.settings import ours
 from contracts.base import Value
 
 DEPLOY_S: Final = 600.0  # the first deploy on Modal builds the image; on a plane it takes a second
@@ -35,13 +36,16 @@ def find_app_file() -> Path:
     raise DeployFailed(f"there is no {APP_FILE} here: run it from a checkout of Firstlight")
 
 
-async def deploy(app_file: Path, variables: Mapping[str, str]) -> Deployed:
-    """Deploy with this process's environment and these variables; raises DeployFailed."""
+async def deploy(app_file: Path, variables: Mapping[str, str] | None = None) -> Deployed:
+    """Deploy; raises DeployFailed.
+
+    With variables, they replace all settings of ours and of Modal's client that this process has.
+    """
     began = time.monotonic()
     client = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "modal", "deploy", str(app_file)),
         cwd=app_file.parent,
-        env=os.environ | dict(variables) | {"PYTHONPATH": _path(app_file.parent)},
+        env=_environment(app_file.parent, variables),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -62,9 +66,14 @@ async def deploy(app_file: Path, variables: Mapping[str, str]) -> Deployed:
 # ---------------------------------------------------------------- helpers
 
 
-def _path(folder: Path) -> str:
-    """The app's own folder first: what is deployed is what lies beside `modal_app.py`."""
-    return os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
+def _environment(folder: Path, variables: Mapping[str, str] | None) -> dict[str, str]:
+    """The app's own folder goes first: what is deployed is what lies beside `modal_app.py`."""
+    known = dict(os.environ)
+    if variables is not None:
+        own = ours(known)
+        known = {key: value for key, value in known.items() if key not in own and key[:6] != "MODAL_"}
+    path = os.pathsep.join(filter(None, (str(folder), known.get("PYTHONPATH"))))
+    return known | dict(variables or {}) | {"PYTHONPATH": path}
 
 
 async def _ended(client: asyncio.subprocess.Process) -> None:

@@ -16,18 +16,21 @@ Changes = AsyncIterator[set[tuple[Change, str]]]
 
 
 async def watch(root: Path, stopped: asyncio.Event, changed: Changed) -> None:
-    """Call with the paths that changed, relative to the root, once they have come to rest; ends when stopped.
+    """Call with the paths that changed, relative to the absolute root, once they rest; ends when stopped.
 
     The packages are watched with all below them, of the root its files only: it may hold an environment.
     """
-    root, sources = root.resolve(), PythonFilter(extra_extensions=(".md",))
-    folders = [root / name for name in PACKAGES if (root / name).is_dir()]
-    below = awatch(*folders, watch_filter=sources, debounce=SETTLE_MS, stop_event=stopped)
+    sources = PythonFilter(extra_extensions=(".md",))
+    below = awatch(*_folders(root), watch_filter=sources, debounce=SETTLE_MS, stop_event=stopped)
     beside = awatch(root, watch_filter=_of_deploy, debounce=SETTLE_MS, stop_event=stopped, recursive=False)
     await asyncio.gather(_follow(below, root, changed), _follow(beside, root, changed))
 
 
 # ---------------------------------------------------------------- helpers
+
+
+def _folders(root: Path) -> list[Path]:
+    return [root / name for name in PACKAGES if (root / name).is_dir()]
 
 
 async def _follow(batches: Changes, root: Path, changed: Changed) -> None:
