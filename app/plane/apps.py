@@ -118,6 +118,12 @@ class Apps:
                 response.app_id = app.id
         return response
 
+    async def look_up(self, request: Any) -> Any:
+        """AppGetOrCreate, of an app that is deployed: one that was made here would hold nothing."""
+        app = self.named(request.app_name)
+        described = api_pb2.AppHandleMetadata(description=app.name, lifecycle=app.lifecycle)
+        return api_pb2.AppGetOrCreateResponse(app_id=app.id, handle_metadata=described)
+
     async def create(self, request: Any) -> Any:
         """AppCreate."""
         app = App(self.ids.make("ap"), request.description, request.app_state)

@@ -29,6 +29,7 @@ def shared_table(plane: "Plane") -> dict[str, Unary]:
         "EnvironmentGetOrCreate": _environment,
         "AuthTokenGet": _auth_token,
         "AppGetByDeploymentName": apps.by_name,
+        "AppGetOrCreate": apps.look_up,
         "AppCreate": apps.create,
         "AppGetLayout": apps.get_layout,
         "AppGetLifecycle": apps.lifecycle,
