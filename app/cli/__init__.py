@@ -11,6 +11,8 @@ from app.cli.replay import replay
 from app.cli.run import demo, dev, poll, serve
 from app.cli.scale import scale
 from app.cli.skills import skills
+from app.cli.smoke import smoke
+from app.cli.up import up
 from app.cli.webhook import webhook
 from app.settings import SettingsError
 
@@ -21,7 +23,22 @@ def cli() -> None:
     """A Telegram chat agent whose first reply after a cold start is as fast as its thousandth."""
 
 
-for command in (dev, serve, poll, demo, warm, stats, doctor, scale, replay, skills, webhook, chaos):
+for command in (
+    dev,
+    up,
+    serve,
+    poll,
+    demo,
+    warm,
+    stats,
+    doctor,
+    scale,
+    replay,
+    skills,
+    webhook,
+    smoke,
+    chaos,
+):
     cli.add_command(command)
 
 

@@ -1,0 +1,1 @@
+"""A look at a whole deployment from outside: deploy, warm, talk, deploy again, and say what is not as expected."""

@@ -1,0 +1,163 @@
+"""Runs the plane with the app on it: starts, deploys, deploys again, and ends everything that it began."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from app.fleet import stats_of
+from app.plane import Options, Plane
+from app.plane.logs import Listener
+from app.scale.applying import apply
+from app.scale.desired import FILE, read_desired
+from app.scale.modal_pools import ModalPools
+from app.scale.pools import Change
+from app.targets.modal_side import GATEWAY, connected, deployed_fleet, gateway_url
+from app.targets.note import FOLDER, PlaneNote, private_folder, remove_note, write_note
+from app.targets.place import Place
+from app.telegram.client import TelegramClient
+from app.telegram.simulator import TelegramSimulator
+from app.transport.remote import RemoteFleet
+from app.up.chat_page import ChatPage
+from app.up.deploying import Deployed, deploy
+from app.up.laptop import Laptop, Simulated, laptop
+from app.web.webhook import PATH
+from contracts.base import Value
+
+LOOPBACK: Final = "127.0.0.1"
+STATS_S: Final = 2.0  # for the page, which asks again anyway
+
+
+class Up(Value, frozen=True, kw_only=True):
+    """What is up after a deploy; `chat_page` is empty when a real bot's token is given."""
+
+    deployed: Deployed
+    place: Place
+    webhook: str
+    environment: Mapping[str, str]
+    scaled: tuple[Change, ...] = ()
+    chat_page: str = ""
+
+
+class Session:
+    """One plane in this process, the app deployed to it, and a simulated Telegram where no bot is given."""
+
+    def __init__(
+        self,
+        given: Mapping[str, str],
+        app_file: Path,
+        port: int,
+        folder: Path = FOLDER,
+        listener: Listener | None = None,
+    ) -> None:
+        """`given` are the settings that the user has made; what is missing gets a laptop's defaults.
+
+        `listener` sees what containers print.
+        """
+        self._given, self._app_file, self._port, self._folder = given, app_file, port, folder
+        self._listener = listener
+        self._exit = AsyncExitStack()
+        self._deploying = asyncio.Lock()
+        self._fleet: RemoteFleet | None = None
+        self._of_deploy = AsyncExitStack()
+        self.simulator: TelegramSimulator | None = None
+        self.plane: Plane
+        self._chat_page = ""
+        self.laptop: Laptop
+
+    async def start(self) -> None:
+        """Begin the simulator and the plane; nothing is deployed. Raises SettingsError, OSError."""
+        private_folder(self._folder)
+        socket.create_server((LOOPBACK, self._port)).close()  # a port that is taken is told before a deploy
+        if not self._given.get("TELEGRAM_BOT_TOKEN", "").strip():
+            self.simulator = await self._exit.enter_async_context(TelegramSimulator())
+        self.laptop = laptop(self._given, self._folder, _simulated(self.simulator))
+        options = Options(web_ports={GATEWAY: self._port}, secrets=self.laptop.secrets)
+        self.plane = Plane(self._folder / "plane", options, self._listener)
+        await self.plane.start()
+        self._exit.push_async_callback(self.plane.stop)
+        if self.simulator is not None:
+            page = ChatPage(self.simulator, self._stats)
+            self._chat_page = await page.start()
+            self._exit.push_async_callback(page.stop)
+
+    async def deploy(self) -> Up:
+        """Deploy what lies in the folder now, apply the scaling file if there is one, and tell others of it.
+
+        Raises DeployFailed, ModalRefused, PoolsRefused, BadFile.
+        """
+        async with self._deploying:
+            environment = dict(self.plane.environment())
+            deployed = await deploy(self._app_file, self.laptop.deploying | environment)
+            place = self._place(webhook="")
+            await self._of_deploy.aclose()
+            self._fleet = await self._of_deploy.enter_async_context(deployed_fleet(place))
+            async with connected(place) as client:
+                webhook = f"{await gateway_url(place, client)}{PATH}"
+                scaled = await self._scale(ModalPools(place, client), place)
+            await self._point(webhook)
+            place = self._place(webhook)
+            assert place.plane is not None, "a plane has its note"
+            write_note(place.plane, self._folder)
+            return Up(
+                deployed=deployed,
+                place=place,
+                webhook=webhook,
+                environment=environment,
+                scaled=scaled,
+                chat_page=self._chat_page,
+            )
+
+    def containers(self) -> dict[str, tuple[str, str]]:
+        """Pool and state of every container that there is now."""
+        return {each.id: (each.function, each.state) for each in self.plane.containers()}
+
+    async def stop(self) -> None:
+        """End everything and take the note away; idempotent."""
+        remove_note(os.getpid(), self._folder)
+        await self._of_deploy.aclose()
+        await self._exit.aclose()
+
+    async def _scale(self, pools: ModalPools, place: Place) -> tuple[Change, ...]:
+        if not FILE.exists():
+            return ()
+        return await apply(pools, read_desired(FILE), place, self._folder)
+
+    async def _point(self, webhook: str) -> None:
+        if self.simulator is not None:
+            secret = self.laptop.settings.require_webhook_secret().reveal()
+            telegram = TelegramClient(self.simulator.token, self.simulator.url)
+            try:
+                await telegram.set_webhook(webhook, secret, drop_pending=False)
+            finally:
+                await telegram.close()
+
+    def _place(self, webhook: str) -> Place:
+        settings = self.laptop.settings
+        note = PlaneNote(
+            pid=os.getpid(),
+            environment=dict(self.plane.environment()),
+            app_name=settings.app_name,
+            shards=settings.shards,
+            store=self.laptop.variables["FIRSTLIGHT_STORE"],
+            webhook=webhook,
+        )
+        return Place(kind="plane", app_name=settings.app_name, shards=settings.shards, plane=note)
+
+    async def _stats(self) -> dict[str, Any]:
+        """For the chat page."""
+        members = self._fleet.members if self._fleet else ()
+        known = await stats_of(members, STATS_S)
+        return {"actors": {name: msgspec.to_builtins(each) for name, each in known.items()}}
+
+
+# ---------------------------------------------------------------- helpers
+
+
+def _simulated(simulator: TelegramSimulator | None) -> Simulated | None:
+    return Simulated(simulator.token, simulator.url) if simulator else None
