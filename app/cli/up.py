@@ -11,6 +11,7 @@ from rich.console import Console
 from app.cli.running import fail, run, stop_signal
 from app.lazily import load
 from app.observability import configure_logging
+from app.scale.desired import FILE
 from app.settings import ours
 from app.targets.note import FOLDER, UnreadableNote, is_alive, read_note
 from app.up.deploying import DeployFailed, find_app_file
@@ -77,7 +78,10 @@ async def _up(given: dict[str, str], app_file: Path, port: int, *, watch: bool) 
 async def _live(session: "Session", telling: Telling, stopped: asyncio.Event, watched: Path | None) -> None:
     async def redeploy(paths: tuple[str, ...]) -> None:
         telling.changed(paths)
-        await telling.deployed(session.deploy)
+        if set(paths) == {str(FILE)}:
+            await telling.scaled(session.scale)
+        else:
+            await telling.deployed(session.deploy)
 
     work = [follow(session.containers, telling.container, stopped)]
     if watched is not None:

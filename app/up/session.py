@@ -113,6 +113,13 @@ class Session:
                 chat_page=self._chat_page,
             )
 
+    async def scale(self) -> tuple[Change, ...]:
+        """Apply the scaling file without a deploy; raises ModalRefused, PoolsRefused, BadFile."""
+        async with self._deploying:
+            place = self._place(webhook="")
+            async with connected(place) as client:
+                return await self._scale(ModalPools(place, client), place)
+
     def containers(self) -> dict[str, tuple[str, str]]:
         """Pool and state of every container that there is now."""
         return {each.id: (each.function, each.state) for each in self.plane.containers()}

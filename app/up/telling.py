@@ -1,14 +1,14 @@
 """What `firstlight up` prints: the deploys, where everything is, how to call it, and the containers."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 
 from app.scale.desired import BadFile
-from app.scale.pools import PoolsRefused
+from app.scale.pools import Change, PoolsRefused
 from app.targets.refusals import ModalRefused
 from app.up.container_lines import worth_telling
 from app.up.deploying import DeployFailed
@@ -38,9 +38,15 @@ class Telling:
             self._say(f"not deployed: {error}", "red")
             return None
         self._say(f"deployed in {up.deployed.seconds:.1f} s", "green")
-        for each in up.scaled:
-            self._say(f"{each.pool} {each.key} is now {each.wanted}")
+        self._changes(up.scaled)
         return up
+
+    async def scaled(self, scale: Callable[[], Awaitable[Sequence[Change]]]) -> None:
+        """Scale and say so; a failure is told."""
+        try:
+            self._changes(await scale())
+        except FAILURES as error:
+            self._say(f"not scaled: {error}", "red")
 
     def everything(self, up: "Up", app_file: Path) -> None:
         """Where it is and how to call it."""
@@ -79,6 +85,10 @@ Containers (Ctrl-C ends everything):
     def ending(self) -> None:
         """Everything is about to end."""
         self._say("ending ...")
+
+    def _changes(self, changes: Sequence[Change]) -> None:
+        for each in changes:
+            self._say(f"{each.pool} {each.key} is now {each.wanted}")
 
     def _say(self, text: str, style: str = "") -> None:
         self._print(f"{time.strftime('%H:%M:%S')} {text}", style)

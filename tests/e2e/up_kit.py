@@ -1,0 +1,141 @@
+"""A real `firstlight up` in a process of its own, on a copy of the project, and commands run beside it."""
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from app.settings import ours
+from app.targets.note import FOLDER, NAME
+
+ROOT = Path(__file__).parents[2]
+READY_S = 120.0  # a deploy and five containers on a busy machine
+COMMAND_S = 60.0
+SECRET = "up-webhook-secret"
+
+
+class Ran(NamedTuple):
+    """What a command did."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Its JSON."""
+        found: dict[str, Any] = json.loads(self.stdout)
+        return found
+
+
+class Up:
+    """A plane that runs, the folder that it belongs to, and what it has printed so far."""
+
+    def __init__(self, folder: Path, process: asyncio.subprocess.Process, output: Path) -> None:
+        self.folder, self.process, self._output = folder, process, output
+
+    @property
+    def output(self) -> str:
+        """What it has printed."""
+        return self._output.read_text()
+
+    async def printed(self, pattern: str) -> str:
+        """Wait until a line says so, and give the pattern's first group."""
+        async with asyncio.timeout(READY_S):
+            while not (found := re.search(pattern, self.output)):
+                assert self.process.returncode is None, self.output
+                await asyncio.sleep(0.05)
+        return found[1]
+
+    async def firstlight(self, *words: str) -> Ran:
+        """Run a command in the plane's folder."""
+        return await run(str(Path(sys.executable).with_name("firstlight")), *words, cwd=self.folder)
+
+    async def interrupt(self) -> int:
+        """Ctrl-C, and wait for the end; gives the exit code."""
+        self.process.send_signal(signal.SIGINT)
+        async with asyncio.timeout(READY_S):
+            return await self.process.wait()
+
+    @property
+    def note(self) -> dict[str, Any]:
+        """What it left for other commands."""
+        found: dict[str, Any] = json.loads((self.folder / FOLDER / NAME).read_bytes())
+        return found
+
+
+@asynccontextmanager
+async def up(folder: Path, *words: str) -> AsyncIterator[Up]:
+    """Run `firstlight up` there until the block ends; nothing is deployed yet when the block begins."""
+    output = folder / "up.log"
+    with output.open("wb") as sink:
+        process = await asyncio.create_subprocess_exec(
+            *(str(Path(sys.executable).with_name("firstlight")), "up", "--port", "0", *words),
+            cwd=folder,
+            env=_environment() | {"TELEGRAM_WEBHOOK_SECRET": SECRET},
+            stdout=sink,
+            stderr=sink,
+        )
+    try:
+        yield Up(folder, process, output)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+def copy_project(folder: Path) -> Path:
+    """What a deploy reads, so that a test may change it."""
+    for name in ("app", "actors", "contracts"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("modal_app.py", "requirements.lock"):
+        shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+async def run(*command: str, cwd: Path, environ: Mapping[str, str] | None = None) -> Ran:
+    """Run a command to its end, with no settings of ours but these."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=cwd,
+        env=_environment() | dict(environ or {}),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(COMMAND_S):
+            stdout, stderr = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode is not None
+    return Ran(process.returncode, stdout.decode(), stderr.decode())
+
+
+def processes_of(folder: Path) -> list[int]:
+    """The processes whose environment names the folder, as a plane's containers' does (Linux)."""
+    return [int(entry.name) for entry in Path("/proc").glob("[0-9]*") if _names(entry / "environ", folder)]
+
+
+def _names(environ: Path, folder: Path) -> bool:
+    try:
+        return str(folder).encode() in environ.read_bytes()
+    except OSError:  # it ended meanwhile, or is not ours
+        return False
+
+
+def _environment() -> dict[str, str]:
+    """This process's, without settings of ours and without an account on Modal."""
+    mine, others = ours(), ("COV_CORE_", "MODAL_")
+    left = {
+        name: value for name, value in os.environ.items() if name not in mine and not name.startswith(others)
+    }
+    return left | {"MODAL_CONFIG_PATH": os.devnull, "PYTHONPATH": str(ROOT)}
