@@ -82,6 +82,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     scaling: ScalingOfActors = ScalingOfActors()
     inside_modal: bool = False
     modal_account: bool = False
+    modal_server: str = ""
     unknown: tuple[str, ...] = ()
 
     def require_store(self) -> StoreAddress:
@@ -146,6 +147,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         **given,
         scaling=_all_scaling(environ),
         modal_account=_has_modal_account(environ),
+        modal_server=environ.get("MODAL_SERVER_URL", ""),  # Modal's client goes there; we only name it
         unknown=_unknown(environ),
     )
 

@@ -13,9 +13,9 @@ import sys
 import threading
 from typing import Any
 
-LIFELINE = "FIRSTLIGHT_PLANE_LIFELINE"
-DECLARED_PORT = "FIRSTLIGHT_PLANE_PORT"
-PORT_FILE = "FIRSTLIGHT_PLANE_PORT_FILE"
+LIFELINE = "PLANE_LIFELINE"
+DECLARED_PORT = "PLANE_DECLARED_PORT"
+PORT_FILE = "PLANE_PORT_FILE"
 LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what is not to be bound
 
 

@@ -39,6 +39,7 @@ STOPS: Final = (
 )
 """What ends a smoke test early: nothing after it would say more."""
 
+Starts = Mapping[str, float]
 Statistics = Mapping[str, Mapping[str, Any]]
 
 
@@ -49,6 +50,7 @@ class Smoke:
         self._subject, self._http, self._tell = subject, http, tell
         self._checks: list[Check] = []
         self._seconds: dict[str, float] = {}
+        self._step = ""
 
     async def run(self) -> Outcome:
         """Deploy, warm, talk, scale; deploy again, talk, and look into the store."""
@@ -58,13 +60,13 @@ class Smoke:
             await self._second_deploy()
             await self._store()
         except STOPS as error:
-            stopped = f"{type(error).__name__}: {error}".strip()
+            stopped = f"{self._step}: {str(error) or 'it took too long'}"
         return Outcome(
             target=self._subject.target, checks=tuple(self._checks), seconds=self._seconds, stopped=stopped
         )
 
     async def _first_deploy(self) -> None:
-        webhook = await self._deployed("deploy")
+        webhook = await self._deployed("deploy", replacing=await self._known())
         await self._warmed("first")
         self._check("the gateway is ready", OK, await self._timed("gateway", self._served(webhook)))
         refused = await webhook.post(message(self._subject.chat, TEXT), secret="wrong")  # noqa: S106 - of nothing
@@ -73,9 +75,7 @@ class Smoke:
         await self._override()
 
     async def _second_deploy(self) -> None:
-        before = time.time()
-        webhook = await self._deployed("deploy again")
-        await self._replaced(before)
+        webhook = await self._deployed("deploy again", replacing=await self._known())
         await self._warmed("second")
         self._check("an override after a deploy", "reset", await self._override_now())
         await self._talk("second", webhook)
@@ -90,13 +90,22 @@ class Smoke:
 
     # ------------------------------------------------------------ steps
 
-    async def _deployed(self, name: str) -> Webhook:
-        self._tell(name)
+    async def _deployed(self, name: str, replacing: Starts) -> Webhook:
+        """Deploy, and wait until other containers answer than those that did before."""
+        self._begin(name)
         url = await self._timed(name, self._subject.deploy())
+        self._begin(f"new containers after {name}")
+
+        async def replaced() -> bool | None:
+            starts = await self._known()
+            fresh = all(start != replacing.get(label) for label, start in starts.items())
+            return (bool(starts) and fresh) or None
+
+        await _until(replaced, NEW_S)
         return Webhook(self._http, url, self._subject.secret)
 
     async def _warmed(self, which: str) -> None:
-        self._tell(f"{which} warm")
+        self._begin(f"{which} warm")
         answer = await self._timed(f"{which} warm", AskingModal(self._subject.place).warm(WarmWish()))
         for report in answer["reports"]:
             shard = "" if report["shard"] is None else f"[{report['shard']}]"
@@ -104,7 +113,7 @@ class Smoke:
 
     async def _talk(self, which: str, webhook: Webhook) -> None:
         """Twice the same update, and one answer."""
-        self._tell(f"{which} message")
+        self._begin(f"{which} message")
         before, seen = _answered(await self._stats()), self._subject.replies()
         update = message(self._subject.chat, TEXT)
         self._check(f"{which} update", OK, await self._timed(f"{which} webhook", webhook.post(update)))
@@ -134,16 +143,6 @@ class Smoke:
             await _until(ready, NEW_S)
         return status
 
-    async def _replaced(self, before: float) -> None:
-        """Wait until whichever container answers has started after the deploy began."""
-        self._tell("waiting for new containers")
-
-        async def new() -> bool | None:
-            stats = await self._stats()
-            return all(each["started_at"] > before for each in stats.values()) or None
-
-        await _until(new, NEW_S)
-
     async def _override(self) -> None:
         async with connected(self._subject.place) as client:
             await ModalPools(self._subject.place, client).change(POOL, {"scaledown_window": OVERRIDE})
@@ -158,6 +157,17 @@ class Smoke:
         return "in force" if settings["scaledown_window"] == OVERRIDE else "reset"
 
     # ------------------------------------------------------------ helpers
+
+    def _begin(self, step: str) -> None:
+        self._step = step
+        self._tell(step)
+
+    async def _known(self) -> Starts:
+        """When each actor that answers has started, by its own clock; nothing, where nothing is deployed."""
+        try:
+            return {label: each["started_at"] for label, each in (await self._stats()).items()}
+        except (ModalRefused, NotAnswered):
+            return {}
 
     async def _stats(self) -> Statistics:
         actors: Statistics = (await AskingModal(self._subject.place).stats())["actors"]

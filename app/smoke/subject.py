@@ -10,7 +10,7 @@ from app.doctor import Findings, examine
 from app.settings import Settings, SqliteAddress
 from app.store.database import choose
 from app.targets.modal_side import connected, gateway_url
-from app.targets.place import Place
+from app.targets.place import Place, modal_place
 from app.up.deploying import deploy, find_app_file
 from app.up.session import Session
 from app.web.webhook import PATH
@@ -19,7 +19,7 @@ NOT_SEEN: Final = -1
 
 
 class Subject(Protocol):
-    """One deployment under test; `place` is known from the first deploy on."""
+    """One deployment under test."""
 
     target: str
     place: Place
@@ -40,10 +40,9 @@ class PlaneSubject:
     """A plane of the test's own with a simulated Telegram."""
 
     target = "plane"
-    place: Place
 
     def __init__(self, session: Session) -> None:
-        self._session = session
+        self._session, self.place = session, session.place()
         assert session.simulator is not None, "no bot's token was given"
         self._simulator = session.simulator
         self.chat = self._simulator.open_chat().chat_id
@@ -51,9 +50,7 @@ class PlaneSubject:
 
     async def deploy(self) -> str:
         """Deploy what lies in this folder."""
-        up = await self._session.deploy()
-        self.place = up.place
-        return up.webhook
+        return (await self._session.deploy()).webhook
 
     def replies(self) -> int:
         """As the simulated Telegram counts."""
@@ -73,7 +70,7 @@ class ModalSubject:
         """Raises SettingsError without the webhook's secret."""
         self._settings, self._app_file = settings, app_file
         self.chat, self.secret = chat, settings.require_webhook_secret().reveal()
-        self.place = Place(kind="modal", app_name=settings.app_name, shards=settings.shards)
+        self.place = modal_place(settings)
 
     async def deploy(self) -> str:
         """Deploy as this shell would."""

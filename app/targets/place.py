@@ -19,7 +19,7 @@ class NoPlace(Exception):
 
 
 class Place(Value, frozen=True, kw_only=True):
-    """Where a command works. `url` is the service's web address when `local`; `plane` is there when `plane`."""
+    """Where a command works. `url` is a service's web address, or another server for Modal's client."""
 
     kind: Kind
     app_name: str
@@ -36,7 +36,7 @@ class Place(Value, frozen=True, kw_only=True):
                 assert self.plane is not None, "a plane has its note"
                 return f"the plane at {self.plane.url}"
             case "modal":
-                return "Modal"
+                return f"the Modal server at {self.url}" if self.url else "Modal"
 
 
 class Wish(Value, frozen=True, kw_only=True):
@@ -51,7 +51,7 @@ async def find_place(settings: Settings, wish: Wish, folder: Path = FOLDER) -> P
     if wish.url or wish.target == "local":
         return _local(settings, wish.url)
     if wish.target == "modal":
-        return _modal(settings)
+        return modal_place(settings)
     if wish.target == "plane":
         return _of_plane(await _plane(folder, wanted=True))
     return await _look_around(settings, folder)
@@ -67,7 +67,7 @@ async def _look_around(settings: Settings, folder: Path) -> Place:
     if await _answers(local.url):
         return local
     if settings.modal_account:
-        return _modal(settings)
+        return modal_place(settings)
     raise NoPlace(
         f"found nothing to ask: no plane of this folder ({_noted(folder)}); no service at {local.url}, "
         "is `firstlight serve` running there?; no Modal account. Begin one, or say --target or --url"
@@ -104,8 +104,10 @@ def _local(settings: Settings, url: str | None) -> Place:
     return Place(kind="local", app_name=settings.app_name, shards=settings.shards, url=address)
 
 
-def _modal(settings: Settings) -> Place:
-    return Place(kind="modal", app_name=settings.app_name, shards=settings.shards)
+def modal_place(settings: Settings) -> Place:
+    """The account of Modal's client."""
+    server = settings.modal_server
+    return Place(kind="modal", app_name=settings.app_name, shards=settings.shards, url=server)
 
 
 def service_url(settings: Settings) -> str:

@@ -94,14 +94,14 @@ class Session:
         async with self._deploying:
             environment = dict(self.plane.environment())
             deployed = await deploy(self._app_file, self.laptop.deploying | environment)
-            place = self._place(webhook="")
+            place = self.place()
             await self._of_deploy.aclose()
             self._fleet = await self._of_deploy.enter_async_context(deployed_fleet(place))
             async with connected(place) as client:
                 webhook = f"{await gateway_url(place, client)}{PATH}"
                 scaled = await self._scale(ModalPools(place, client), place)
             await self._point(webhook)
-            place = self._place(webhook)
+            place = self.place(webhook)
             assert place.plane is not None, "a plane has its note"
             write_note(place.plane, self._folder)
             return Up(
@@ -116,9 +116,22 @@ class Session:
     async def scale(self) -> tuple[Change, ...]:
         """Apply the scaling file without a deploy; raises ModalRefused, PoolsRefused, BadFile."""
         async with self._deploying:
-            place = self._place(webhook="")
+            place = self.place()
             async with connected(place) as client:
                 return await self._scale(ModalPools(place, client), place)
+
+    def place(self, webhook: str = "") -> Place:
+        """Where commands find it."""
+        settings = self.laptop.settings
+        note = PlaneNote(
+            pid=os.getpid(),
+            environment=dict(self.plane.environment()),
+            app_name=settings.app_name,
+            shards=settings.shards,
+            store=self.laptop.variables["FIRSTLIGHT_STORE"],
+            webhook=webhook,
+        )
+        return Place(kind="plane", app_name=settings.app_name, shards=settings.shards, plane=note)
 
     def containers(self) -> dict[str, tuple[str, str]]:
         """Pool and state of every container that there is now."""
@@ -143,18 +156,6 @@ class Session:
                 await telegram.set_webhook(webhook, secret, drop_pending=False)
             finally:
                 await telegram.close()
-
-    def _place(self, webhook: str) -> Place:
-        settings = self.laptop.settings
-        note = PlaneNote(
-            pid=os.getpid(),
-            environment=dict(self.plane.environment()),
-            app_name=settings.app_name,
-            shards=settings.shards,
-            store=self.laptop.variables["FIRSTLIGHT_STORE"],
-            webhook=webhook,
-        )
-        return Place(kind="plane", app_name=settings.app_name, shards=settings.shards, plane=note)
 
     async def _stats(self) -> dict[str, Any]:
         """For the chat page."""
