@@ -12,6 +12,8 @@ from app.targets.place import Place
 
 async def apply(pools: Pools, desired: Desired, place: Place, folder: Path = FOLDER) -> tuple[Change, ...]:
     """Change what differs, and nothing else; gives what was changed. Raises PoolsRefused, OSError."""
+    if not desired:
+        return ()
     live, applied = await pools.deployment(), read_applied(place, folder)
     found = await pools.look()
     changes = differing(desired, found, applied, live)

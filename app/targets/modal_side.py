@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 
 import modal
 import modal.exception
+from grpclib.exceptions import GRPCError, StreamTerminatedError
 from modal_proto import api_pb2
 
 from app.fleet import SKILLS
@@ -18,6 +19,7 @@ T = TypeVar("T")
 
 GATEWAY: Final = "TelegramGateway"
 HELLO_S: Final = 10.0  # a handshake; the client alone would try for minutes
+LOST: Final = (GRPCError, StreamTerminatedError)  # as they come when the other side goes away in between
 LOOK_UP_S: Final = 10.0  # one round trip or two
 
 
@@ -58,7 +60,7 @@ async def told(place: Place, call: Awaitable[T], deadline_s: float) -> T:
         raise ModalRefused(f"{place} does not know this token: run `modal setup` ({line(error)})") from None
     except modal.exception.NotFoundError as error:
         raise ModalRefused(_not_found(place, error)) from None
-    except (modal.exception.Error, OSError) as error:  # what the client makes of all other failures
+    except (modal.exception.Error, *LOST, OSError) as error:  # what the client makes of all other failures
         raise ModalRefused(f"{place}: {line(error)}") from None
 
 

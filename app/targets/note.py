@@ -24,7 +24,6 @@ class PlaneNote(Value, frozen=True, kw_only=True):
     app_name: str
     shards: int
     store: str = ""
-    webhook: str = ""
 
     @property
     def url(self) -> str:

@@ -14,7 +14,7 @@ from app.fleet import stats_of
 from app.plane import Options, Plane
 from app.plane.logs import Listener
 from app.scale.applying import apply
-from app.scale.desired import FILE, read_desired
+from app.scale.desired import FILE, Desired, read_desired
 from app.scale.modal_pools import ModalPools
 from app.scale.pools import Change
 from app.targets.modal_side import GATEWAY, connected, deployed_fleet, gateway_url
@@ -92,18 +92,18 @@ class Session:
         Raises DeployFailed, ModalRefused, PoolsRefused, BadFile.
         """
         async with self._deploying:
-            environment = dict(self.plane.environment())
+            desired = _desired()
+            environment = self.plane.environment()
             deployed = await deploy(self._app_file, self.laptop.deploying | environment)
             place = self.place()
+            self._fleet = None
             await self._of_deploy.aclose()
             self._fleet = await self._of_deploy.enter_async_context(deployed_fleet(place))
             async with connected(place) as client:
                 webhook = f"{await gateway_url(place, client)}{PATH}"
-                scaled = await self._scale(ModalPools(place, client), place)
+                scaled = await apply(ModalPools(place, client), desired, place, self._folder)
             await self._point(webhook)
-            place = self.place(webhook)
-            assert place.plane is not None, "a plane has its note"
-            write_note(place.plane, self._folder)
+            write_note(self._note(), self._folder)
             return Up(
                 deployed=deployed,
                 place=place,
@@ -116,22 +116,14 @@ class Session:
     async def scale(self) -> tuple[Change, ...]:
         """Apply the scaling file without a deploy; raises ModalRefused, PoolsRefused, BadFile."""
         async with self._deploying:
-            place = self.place()
+            desired, place = _desired(), self.place()
             async with connected(place) as client:
-                return await self._scale(ModalPools(place, client), place)
+                return await apply(ModalPools(place, client), desired, place, self._folder)
 
-    def place(self, webhook: str = "") -> Place:
+    def place(self) -> Place:
         """Where commands find it."""
-        settings = self.laptop.settings
-        note = PlaneNote(
-            pid=os.getpid(),
-            environment=dict(self.plane.environment()),
-            app_name=settings.app_name,
-            shards=settings.shards,
-            store=self.laptop.variables["FIRSTLIGHT_STORE"],
-            webhook=webhook,
-        )
-        return Place(kind="plane", app_name=settings.app_name, shards=settings.shards, plane=note)
+        note = self._note()
+        return Place(kind="plane", app_name=note.app_name, shards=note.shards, plane=note)
 
     def containers(self) -> dict[str, tuple[str, str]]:
         """Pool and state of every container that there is now."""
@@ -143,11 +135,6 @@ class Session:
         await self._of_deploy.aclose()
         await self._exit.aclose()
 
-    async def _scale(self, pools: ModalPools, place: Place) -> tuple[Change, ...]:
-        if not FILE.exists():
-            return ()
-        return await apply(pools, read_desired(FILE), place, self._folder)
-
     async def _point(self, webhook: str) -> None:
         if self.simulator is not None:
             secret = self.laptop.settings.require_webhook_secret().reveal()
@@ -157,6 +144,16 @@ class Session:
             finally:
                 await telegram.close()
 
+    def _note(self) -> PlaneNote:
+        settings = self.laptop.settings
+        return PlaneNote(
+            pid=os.getpid(),
+            environment=self.plane.environment(),
+            app_name=settings.app_name,
+            shards=settings.shards,
+            store=self.laptop.variables["FIRSTLIGHT_STORE"],
+        )
+
     async def _stats(self) -> dict[str, Any]:
         """For the chat page."""
         members = self._fleet.members if self._fleet else ()
@@ -165,6 +162,10 @@ class Session:
 
 
 # ---------------------------------------------------------------- helpers
+
+
+def _desired() -> Desired:
+    return read_desired(FILE) if FILE.exists() else {}
 
 
 def _simulated(simulator: TelegramSimulator | None) -> Simulated | None:
