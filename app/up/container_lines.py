@@ -9,9 +9,13 @@ LONGEST: Final = 500  # characters of a line
 QUIET: Final = frozenset({"level", "event", "timestamp", "exception"})
 
 
+CLIENT: Final = "modal-client"  # says twice of each server that it is ready
+
+
 class _Event(msgspec.Struct):
     level: str
     event: str
+    logger: str = ""
 
 
 def worth_telling(text: str) -> list[str]:
@@ -28,8 +32,8 @@ def _told(line: str) -> str:
         event = msgspec.json.decode(line, type=_Event)
         fields = msgspec.json.decode(line, type=dict[str, object])
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return line
-    if event.level not in LEVELS:
+        return "" if line.startswith(f"[{CLIENT}]") else line
+    if event.level not in LEVELS or event.logger == CLIENT:
         return ""
     more = " ".join(f"{name}={value}" for name, value in fields.items() if name not in QUIET)
     return f"{event.level}: {event.event} {more}".rstrip()

@@ -16,6 +16,8 @@ from app.telegram.simulator import TelegramSimulator
 from tests.app.service_kit import ADMIN, REPLY_S, serving, settings
 
 UNSET = (
+    "MODAL_TOKEN_ID",
+    "MODAL_SERVER_URL",
     "FIRSTLIGHT_ADMIN_TOKEN",
     "FIRSTLIGHT_STORE",
     "FIRSTLIGHT_SKILLS_DIR",
@@ -24,6 +26,13 @@ UNSET = (
     "TELEGRAM_API_URL",
 )
 NOTHING: dict[str, str | None] = dict.fromkeys(UNSET)
+
+
+@pytest.fixture(autouse=True)
+def somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No plane and no account of whoever runs the tests: commands look for both."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MODAL_CONFIG_PATH", str(tmp_path / "no-modal.toml"))
 
 
 def _run(*words: str, **environ: str) -> Result:
@@ -52,7 +61,20 @@ async def service(telegram: TelegramSimulator, tmp_path: Path) -> AsyncIterator[
 def test_help_names_every_command() -> None:
     """The commands that users rely on are there."""
     shown = _run("--help").output
-    expected = ("dev", "serve", "poll", "demo", "warm", "stats", "doctor", "skills", "webhook")
+    expected = (
+        "dev",
+        "up",
+        "serve",
+        "poll",
+        "demo",
+        "warm",
+        "stats",
+        "doctor",
+        "scale",
+        "skills",
+        "webhook",
+        "smoke",
+    )
     assert expected == tuple(name for name in expected if f"  {name} " in shown)
 
 

@@ -17,6 +17,8 @@ from app.up.container_lines import LONGEST, worth_telling
         ("Traceback (most recent call last):\n  File", ["Traceback (most recent call last):", "  File"]),
         ('{"level":3}', ['{"level":3}']),
         ("\n \n", []),
+        ("[modal-client] 2026-11-22 [Modal Server] Ready", []),
+        ('{"level":"warning","event":"library","logger":"modal-client"}', []),
         ("[" * 100_000, ["[" * LONGEST]),
         ("\ud800", ["\ud800"]),
     ],
