@@ -20,7 +20,7 @@ from actors.meter import Meter
 from actors.ports import SessionStore, UpdateRecord
 from app.cli import cli
 from app.dead_letters import replay_dead
-from app.doctor import LOOKED_AT, examine
+from app.doctor import LOOKED_AT, Findings, examine, with_actors
 from app.settings import load
 from app.store.database import Database, choose
 from app.telegram.client import TelegramClient
@@ -206,6 +206,21 @@ async def test_a_telegram_that_is_away_says_nothing_of_the_store(healthy: Patien
     assert (True, "") == (found.ok, found.webhook.problem)
     assert found.webhook.unasked.startswith("Telegram can't be asked")
     assert "canary" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("told", "wrong"),
+    [
+        ({"degraded": ""}, {}),
+        ({"degraded": "StoreDenied: no"}, {"ChatAgent": "StoreDenied: no"}),
+        ({"unreachable": "unreachable: gone"}, {"ChatAgent": "unreachable: gone"}),
+    ],
+)
+def test_an_actor_that_is_away_or_degraded_is_a_finding(told: dict[str, str], wrong: dict[str, str]) -> None:
+    """Of a deployed app the store alone does not tell whether anybody works on it."""
+    found = with_actors(Findings(ok=True), {"ChatAgent": told, "SkillRegistryActor": {"degraded": ""}})
+    assert (not wrong, wrong) == (found.ok, found.actors)
+    assert not with_actors(Findings(ok=False), {}).ok
 
 
 # ---------------------------------------------------------------- the command

@@ -18,6 +18,7 @@ from app.settings import (
     SettingsError,
     SqliteAddress,
     load,
+    ours,
 )
 
 CANARY = "123456:CANARY-canary_CANARY"
@@ -276,3 +277,31 @@ def test_secrets_do_not_show() -> None:
     assert "canary" not in f"{settings!r} {settings} {settings.google_credentials!s}".lower()
     assert {CANARY, "CANARY-1", "CANARY-2", "CANARY-3", ACCOUNT} < set(settings.secrets())
     assert any(key in secret and "\n" in secret for secret in settings.secrets())
+
+
+@pytest.mark.parametrize(
+    ("environ", "there"),
+    [
+        ({}, False),
+        ({"MODAL_TOKEN_ID": "ak-1"}, True),
+        ({"MODAL_TOKEN_ID": ""}, False),
+        ({"MODAL_CONFIG_PATH": "{file}"}, True),
+        ({"MODAL_CONFIG_PATH": "{folder}/none"}, False),
+        ({"HOME": "{folder}"}, True),
+        ({"HOME": "{folder}", "MODAL_CONFIG_PATH": "{folder}/none"}, False),
+    ],
+)
+def test_an_account_on_modal_is_looked_for_where_its_client_does(
+    tmp_path: Path, environ: Mapping[str, str], there: bool
+) -> None:
+    """In the environment, or in its file; whether the account works is its client's to say."""
+    file = tmp_path / ".modal.toml"
+    file.write_text("[default]\n")
+    given = {name: text.format(file=file, folder=tmp_path) for name, text in environ.items()}
+    assert there == load(given).modal_account
+
+
+def test_ours_are_the_settings_and_nothing_else() -> None:
+    """Secrets among them; so that they can be handed to a deploy, or kept from one."""
+    given = {"FIRSTLIGHT_SHARDS": "2", "TELEGRAM_BOT_TOKEN": "1:x", "FIRSTLIGHT_GATEWAY_MIN_CONTAINERS": "2"}
+    assert given == ours(given | {"PATH": "/bin", "FIRSTLIGHT_STRANGE": "1", "MODAL_TOKEN_ID": "ak-1"})
