@@ -74,9 +74,12 @@ def test_the_file_is_read_before_anything_is_asked(word: str) -> None:
 
 
 def test_after_a_deploy_no_file_is_no_failure() -> None:
-    """The step may stand in every pipeline."""
-    ended = _run("scale", "apply", "--after-deploy", "--target", "modal")
+    """The step may stand in every pipeline; a file that is there is applied."""
+    words = ("scale", "apply", "--after-deploy", "--target", "modal")
+    ended = _run(*words)
     assert (0, "") == (ended.exit_code, ended.output)
+    Path("scaling.toml").write_text("[nobody]\n")
+    assert 1 == _run(*words).exit_code
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,15 @@ async def test_a_deploy_resets_and_is_named(tmp_path: Path, tells: bool) -> None
     assert () == await _diff(pools, tmp_path)
 
 
+async def test_what_was_never_applied_is_no_reset(tmp_path: Path) -> None:
+    """A wish that is new since the deploy is only a wish."""
+    pools = Placed()
+    await apply(pools, {"session_cache": {"min_containers": 2}}, PLACE, tmp_path)
+    pools.deploy(8)
+    found = await _diff(pools, tmp_path)
+    assert {("min_containers", 8), ("scaledown_window", 0)} == {(each.key, each.reset_by) for each in found}
+
+
 async def test_somebody_elses_change_is_no_reset(tmp_path: Path) -> None:
     """No deploy is blamed for it."""
     pools = Placed()
