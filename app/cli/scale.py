@@ -73,7 +73,7 @@ def diff(file: Path, as_json: bool, target: str | None, url: str | None) -> None
 def apply(file: Path, after_deploy: bool, as_json: bool, target: str | None, url: str | None) -> None:
     """Bring what is live to what the file asks for; the next deploy resets it, so that it is applied again."""
     if after_deploy and not file.exists():
-        return None
+        return click.echo('{"changes":[]}') if as_json else None
     desired = _desired(file)
     place = _scalable(run(place_of(settings(), target, url)))
     changes = run(_apply(place, desired))

@@ -23,19 +23,16 @@ if TYPE_CHECKING:
     from app.up.session import Session
 
 ENV_FILE = Path(".env")
-PORT = 8080
 
 
 @click.command()
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="Of the webhook."
-)
+@click.option("--port", type=click.IntRange(0, 65535), help="Of the webhook (default FIRSTLIGHT_PORT, 8080).")
 @click.option("--watch", is_flag=True, help="Deploy again when a source file changes.")
 @click.option("--store", help="Such as sqlite:///PATH (default a file in .firstlight).")
 @click.option(
     "--env-file", type=click.Path(path_type=Path), help="NAME=value lines (default .env, if there is one)."
 )
-def up(port: int, watch: bool, store: str | None, env_file: Path | None) -> None:
+def up(port: int | None, watch: bool, store: str | None, env_file: Path | None) -> None:
     """Run a local control plane and deploy the app to it with Modal's own client; no account is needed.
 
     Without TELEGRAM_BOT_TOKEN Telegram is simulated, with a chat page in the browser.
@@ -55,7 +52,7 @@ def _given(env_file: Path | None) -> dict[str, str]:
     return (ours(read_env_file(file)) if file else {}) | ours()
 
 
-async def _up(given: dict[str, str], app_file: Path, port: int, *, watch: bool) -> int:
+async def _up(given: dict[str, str], app_file: Path, port: int | None, *, watch: bool) -> int:
     await _refuse_a_second()
     stopped, telling = stop_signal(), Telling(Console(highlight=False))
     made = load("app.up.session:Session")  # Modal's client and the plane: 0.4 s that other commands save
@@ -69,7 +66,7 @@ async def _up(given: dict[str, str], app_file: Path, port: int, *, watch: bool) 
         await _live(session, telling, stopped, app_file.parent if watch else None)
         telling.ending()
     except OSError as error:
-        fail(f"can't listen on port {port}: {error.strerror or error}; choose another --port")
+        fail(f"can't listen on port {session.port}: {error.strerror or error}; choose another --port")
     finally:
         await session.stop()
     return 0

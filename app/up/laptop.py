@@ -46,13 +46,15 @@ class Laptop(Value, frozen=True, kw_only=True):
 def laptop(given: Mapping[str, str], folder: Path, simulated: Simulated | None) -> Laptop:
     """Fill in what is not given: an SQLite store in the folder, the offline model, secrets of the moment.
 
-    Raises SettingsError, also for a store that others share when Telegram's people are made up.
+    Raises SettingsError, also for a store that others share when Telegram's people are made up, and for a real
+    bot without TELEGRAM_WEBHOOK_SECRET, which `firstlight webhook set` has to know as well.
     """
-    variables = _defaults(folder) | {name: value for name, value in given.items() if value.strip()}
+    variables = _defaults(folder) | _set(given)
     if simulated is not None:
-        variables |= {"TELEGRAM_BOT_TOKEN": simulated.token, "TELEGRAM_API_URL": simulated.api_url}
+        variables = {"TELEGRAM_WEBHOOK_SECRET": secrets.token_urlsafe(24)} | variables | _telegram(simulated)
         variables.pop("FIRSTLIGHT_ALLOWED_USERS", None)  # the people are made up
     settings = load(variables)
+    settings.require_webhook_secret()
     if isinstance(settings.store, SqliteAddress):  # containers have working folders of their own
         variables["FIRSTLIGHT_STORE"] = f"sqlite:///{settings.store.path.resolve()}"
     elif simulated is not None and settings.firestore_emulator is None:
@@ -67,10 +69,20 @@ def laptop(given: Mapping[str, str], folder: Path, simulated: Simulated | None) 
 # ---------------------------------------------------------------- helpers
 
 
+def _set(given: Mapping[str, str]) -> dict[str, str]:
+    """Nothing counts as not given, except for the users: nobody, then."""
+    return {
+        name: value for name, value in given.items() if value.strip() or name == "FIRSTLIGHT_ALLOWED_USERS"
+    }
+
+
 def _defaults(folder: Path) -> dict[str, str]:
     return {
         "FIRSTLIGHT_STORE": f"sqlite:///{(folder / 'plane.db').resolve()}",
         "FIRSTLIGHT_MODEL": "offline",
         "FIRSTLIGHT_ADMIN_TOKEN": secrets.token_urlsafe(24),
-        "TELEGRAM_WEBHOOK_SECRET": secrets.token_urlsafe(24),
     }
+
+
+def _telegram(simulated: Simulated) -> dict[str, str]:
+    return {"TELEGRAM_BOT_TOKEN": simulated.token, "TELEGRAM_API_URL": simulated.api_url}

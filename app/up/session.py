@@ -51,15 +51,16 @@ class Session:
         self,
         given: Mapping[str, str],
         app_file: Path,
-        port: int,
+        port: int | None = None,
         folder: Path = FOLDER,
         listener: Listener | None = None,
     ) -> None:
         """`given` are the settings that the user has made; what is missing gets a laptop's defaults.
 
-        `listener` sees what containers print.
+        `port` is the webhook's, FIRSTLIGHT_PORT if it is None; `listener` sees what containers print.
         """
-        self._given, self._app_file, self._port, self._folder = given, app_file, port, folder
+        self._given, self._app_file, self._folder = given, app_file, folder
+        self._wished_port = port
         self._listener = listener
         self._exit = AsyncExitStack()
         self._deploying = asyncio.Lock()
@@ -73,11 +74,11 @@ class Session:
     async def start(self) -> None:
         """Begin the simulator and the plane; nothing is deployed. Raises SettingsError, OSError."""
         private_folder(self._folder)
-        socket.create_server((LOOPBACK, self._port)).close()  # a port that is taken is told before a deploy
         if not self._given.get("TELEGRAM_BOT_TOKEN", "").strip():
             self.simulator = await self._exit.enter_async_context(TelegramSimulator())
         self.laptop = laptop(self._given, self._folder, _simulated(self.simulator))
-        options = Options(web_ports={GATEWAY: self._port}, secrets=self.laptop.secrets)
+        socket.create_server((LOOPBACK, self.port)).close()  # a port that is taken is told before a deploy
+        options = Options(web_ports={GATEWAY: self.port}, secrets=self.laptop.secrets)
         self.plane = Plane(self._folder / "plane", options, self._listener)
         await self.plane.start()
         self._exit.push_async_callback(self.plane.stop)
@@ -119,6 +120,11 @@ class Session:
             desired, place = _desired(), self.place()
             async with connected(place) as client:
                 return await apply(ModalPools(place, client), desired, place, self._folder)
+
+    @property
+    def port(self) -> int:
+        """Of the webhook; 0 is any free one."""
+        return self.laptop.settings.port if self._wished_port is None else self._wished_port
 
     def place(self) -> Place:
         """Where commands find it."""

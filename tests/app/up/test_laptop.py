@@ -8,6 +8,7 @@ from app.settings import SettingsError
 from app.up.env_file import BadEnvFile, read_env_file
 from app.up.laptop import SECRETS, Simulated, laptop
 
+REAL = {"TELEGRAM_BOT_TOKEN": "8:real", "TELEGRAM_WEBHOOK_SECRET": "hook"}
 SIMULATED = Simulated("7:simulated", "http://127.0.0.1:7")
 
 
@@ -33,8 +34,7 @@ def test_every_secret_that_the_app_names_is_made(tmp_path: Path) -> None:
 
 def test_what_is_given_wins(tmp_path: Path) -> None:
     """With a real bot, nothing is simulated and the list of users holds."""
-    given = {"TELEGRAM_BOT_TOKEN": "8:real", "FIRSTLIGHT_ALLOWED_USERS": "5", "FIRSTLIGHT_SHARDS": "3"}
-    made = laptop(given, tmp_path, None)
+    made = laptop(REAL | {"FIRSTLIGHT_ALLOWED_USERS": "5", "FIRSTLIGHT_SHARDS": "3"}, tmp_path, None)
     assert (8, frozenset({5}), 3) == (made.settings.bot_id, made.settings.allowed_users, made.settings.shards)
     assert {"FIRSTLIGHT_ALLOWED_USERS": "5", "FIRSTLIGHT_SHARDS": "3"} == made.deploying
 
@@ -56,7 +56,20 @@ def test_made_up_people_do_not_write_into_a_shared_store(tmp_path: Path) -> None
     with pytest.raises(SettingsError, match="FIRSTLIGHT_STORE is shared with others"):
         laptop(shared, tmp_path, SIMULATED)
     laptop(shared | {"FIRESTORE_EMULATOR_HOST": "127.0.0.1:1"}, tmp_path, SIMULATED)
-    laptop(shared | {"TELEGRAM_BOT_TOKEN": "8:real"}, tmp_path, None)
+    laptop(shared | REAL, tmp_path, None)
+
+
+def test_nobody_allowed_is_not_everybody(tmp_path: Path) -> None:
+    """An empty list is one."""
+    assert (
+        frozenset() == laptop(REAL | {"FIRSTLIGHT_ALLOWED_USERS": ""}, tmp_path, None).settings.allowed_users
+    )
+
+
+def test_a_real_bot_needs_a_secret_that_is_known_elsewhere(tmp_path: Path) -> None:
+    """Telegram is told of it by another command."""
+    with pytest.raises(SettingsError, match="TELEGRAM_WEBHOOK_SECRET is not set"):
+        laptop({"TELEGRAM_BOT_TOKEN": "8:real"}, tmp_path, None)
 
 
 def test_a_wrong_value_is_named(tmp_path: Path) -> None:
