@@ -12,6 +12,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from click.testing import CliRunner
+
+from app.cli import cli
 from app.settings import ours
 from app.targets.note import FOLDER, NAME
 
@@ -19,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 READY_S = 120.0  # a deploy and five containers on a busy machine
 COMMAND_S = 60.0
 SECRET = "up-webhook-secret"
+NOTHING: dict[str, str | None] = {"FIRSTLIGHT_STORE": None, "MODAL_TOKEN_ID": None, "MODAL_SERVER_URL": None}
 
 
 class Ran(NamedTuple):
@@ -33,6 +37,12 @@ class Ran(NamedTuple):
         """Its JSON."""
         found: dict[str, Any] = json.loads(self.stdout)
         return found
+
+
+async def firstlight(*words: str) -> Ran:
+    """Run a command in this process, in the current folder."""
+    ended = await asyncio.to_thread(CliRunner().invoke, cli, words, env=NOTHING)
+    return Ran(ended.exit_code, ended.stdout, ended.stderr)
 
 
 class Up:
@@ -53,10 +63,6 @@ class Up:
                 assert self.process.returncode is None, self.output
                 await asyncio.sleep(0.05)
         return found[1]
-
-    async def firstlight(self, *words: str) -> Ran:
-        """Run a command in the plane's folder."""
-        return await run(str(Path(sys.executable).with_name("firstlight")), *words, cwd=self.folder)
 
     async def interrupt(self) -> int:
         """Ctrl-C, and wait for the end; gives the exit code."""

@@ -1,8 +1,10 @@
 """What is told of containers between two looks at them."""
 
+import asyncio
+
 import pytest
 
-from app.up.following import changed
+from app.up.following import changed, follow
 
 A, B = {"ta-1": ("ChatAgent", "starting")}, {"ta-1": ("ChatAgent", "ready")}
 
@@ -16,3 +18,17 @@ def test_each_change_is_told_once(
 ) -> None:
     """New ones, other states, and those that are gone."""
     assert told == changed(known, now)
+
+
+async def test_it_is_told_until_it_is_stopped() -> None:
+    """At once what is there, then what changes."""
+    looks, told, stopped = iter([A, B]), list[tuple[str, str, str]](), asyncio.Event()
+
+    def look() -> dict[str, tuple[str, str]]:
+        seen = next(looks)
+        if seen is B:
+            stopped.set()
+        return seen
+
+    await follow(look, lambda *seen: told.append(seen), stopped)
+    assert [("ta-1", "ChatAgent", "starting"), ("ta-1", "ChatAgent", "ready")] == told
