@@ -149,7 +149,7 @@ async def _keep(handle: Handle, min_containers: int) -> None:
 async def _kept(autoscaler: Any) -> int:
     try:
         return (await autoscaler.settings.aio()).min_containers or 0
-    except modal.exception.UnimplementedError:  # a control plane that only takes settings, and tells none
+    except modal.exception.Error:  # not told, or not to a container: then what was deployed is the least
         return 0
 
 

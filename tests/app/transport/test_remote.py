@@ -69,16 +69,16 @@ class Method:
 
 
 class Autoscaler:
-    """How many containers a pool keeps; None: it does not tell, as a small control plane may."""
+    """How many containers a pool keeps, or why it does not tell."""
 
     def __init__(self) -> None:
-        self.min_containers: int | None = 0
+        self.min_containers: int | Exception | None = 0
         self.updates: list[int] = []
         self.settings, self.update = Async(self._settings), Async(self._update)
 
     async def _settings(self) -> "Autoscaler":
-        if self.min_containers is None:
-            raise modal.exception.UnimplementedError("not served here")
+        if isinstance(self.min_containers, Exception):
+            raise self.min_containers
         return self
 
     async def _update(self, *, min_containers: int) -> None:
@@ -223,8 +223,18 @@ async def test_connecting_looks_up_every_pool_once_and_survives_failures() -> No
     assert [handle.ask.looked_up for handle in handles] == [1, 1, 1, 1]
 
 
-@pytest.mark.parametrize(("has", "asked"), [(0, 2), (1, 2), (2, 2), (5, 5), (None, 2)])
-async def test_every_shard_is_kept(has: int | None, asked: int) -> None:
+@pytest.mark.parametrize(
+    ("has", "asked"),
+    [
+        (None, 2),
+        (1, 2),
+        (2, 2),
+        (5, 5),
+        (modal.exception.UnimplementedError("not served here"), 2),
+        (modal.exception.PermissionDeniedError("not to containers"), 2),
+    ],
+)
+async def test_every_shard_is_kept(has: int | Exception | None, asked: int) -> None:
     """A shard's pool is its own: each gets the least number of containers, and none loses what it was given."""
     fleet, _, sessions, _ = fleet_of(2)
     for handle in sessions.handles:
