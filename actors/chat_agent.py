@@ -10,7 +10,7 @@ import structlog
 
 from actors.actor import Actor
 from actors.answering import Answering
-from actors.commands import Reply
+from actors.commands import Reply, encodable
 from actors.delivery import Delivery, Outbox
 from actors.insist import PATIENT_S, insist
 from actors.meter import Meter
@@ -44,6 +44,7 @@ TYPING_S = 4.0  # Telegram shows typing for at most 5 s
 TYPING_AFTER_S = 0.3  # a quick answer needs no sign of life
 STORE_AWAY_S = 2.0  # a commit that the store did not take is tried again by the sweeper after this
 LOST_TURNS = 3  # turns that another owner ended meanwhile; the chat's next one is still to be taken
+RECORD_S = 2.0  # of the grace: to record the fate of the last message
 CLOSE_S = 5.0  # connections that do not close end with the process
 
 Claimed = TurnClaimed | OutboxClaimed
@@ -55,7 +56,7 @@ class ChatAgentOptions:
 
     warm_deadline_s: float = 5.0
     chain_budget_s: float = 4.0  # with a whole turn after it, still within the 60 s of a Modal input
-    stop_grace_s: float = 20.0
+    stop_grace_s: float = 20.0  # above the deadline of a message that is being sent, so that none is cut
 
 
 class ChatAgent(Actor[ChatRequest]):
@@ -122,6 +123,7 @@ class ChatAgent(Actor[ChatRequest]):
     async def close(self) -> None:
         """Let running turns end within the grace, hand the others back, and close connections."""
         self._stop.set()
+        self._delivery.end_by(self.clock.monotonic_s() + self._options.stop_grace_s - RECORD_S)
         if self._working:
             _, left = await asyncio.wait(self._working, timeout=self._options.stop_grace_s)
             for task in left:
@@ -197,7 +199,7 @@ class ChatAgent(Actor[ChatRequest]):
         if turn.incoming.migrate_to:
             return await self._migrate(shard, turn)
         reply = await self._reply(shard, turn)
-        return "held" if reply is None else await self._commit(shard, turn, _encodable(reply))
+        return "held" if reply is None else await self._commit(shard, turn, encodable(reply))
 
     async def _reply(self, shard: SessionShardRef, turn: TurnClaimed) -> Reply | None:
         """Make the reply while the lease is renewed; None when the lease was lost on the way."""
@@ -237,9 +239,7 @@ class ChatAgent(Actor[ChatRequest]):
         log.warning("commit_failed", chat=turn.chat, fault=repr(fault))
         if isinstance(fault, LeaseLost):
             return "lost"
-        away = (
-            isinstance(fault, Fault) and fault.retry
-        )  # a store that refuses what is written counts as an attempt
+        away = isinstance(fault, Fault) and fault.retry  # a store that refuses counts as an attempt
         self._hand_back(shard, turn, retry_after_s=STORE_AWAY_S if away else 0.0)
         return "fault"
 
@@ -270,7 +270,9 @@ class ChatAgent(Actor[ChatRequest]):
         return (*chunks[:-1], msgspec.structs.replace(chunks[-1], buttons=reply.buttons))
 
     def _hand_back(self, shard: SessionShardRef, turn: Claimed, *, retry_after_s: float = 0.0) -> None:
-        release = ReleaseTurn(chat=turn.chat, lease=turn.lease, retry_after_s=retry_after_s)
+        release = ReleaseTurn(
+            chat=turn.chat, lease=turn.lease, retry_after_s=retry_after_s, stopping=self._stop.is_set()
+        )
         self._background.spawn("hand back", lambda: insist(self.clock, lambda: shard.ask(release)))
 
     @asynccontextmanager
@@ -327,16 +329,6 @@ class ChatAgent(Actor[ChatRequest]):
                 await (self._telegram.connect() if what == "telegram" else self._model.connect())
             except TelegramError as error:
                 tally.fail(f"{what}: {error}", entries=0, retry=not isinstance(error, TokenRefused))
-
-
-def _encodable(reply: Reply) -> Reply:
-    """Halves of characters, which a model may give and nobody takes, become question marks."""
-    append = tuple(msgspec.structs.replace(each, text=_whole(each.text)) for each in reply.append)
-    return msgspec.structs.replace(reply, text=_whole(reply.text), append=append)
-
-
-def _whole(text: str) -> str:
-    return text.encode(errors="replace").decode()
 
 
 def _following(claim: ClaimTurn, claimed: Message) -> ClaimTurn:

@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
+import msgspec
+
 from contracts.base import Value
 from contracts.sessions import SessionPatch
 from contracts.skills import Catalog
@@ -70,6 +72,12 @@ def run_command(name: str, situation: Situation) -> Reply:
     return Reply(text=f"I don't know the command `/{name}`. /help lists what I know.")
 
 
+def encodable(reply: Reply) -> Reply:
+    """Halves of characters, which a model may give and nobody takes, become question marks."""
+    append = tuple(msgspec.structs.replace(each, text=_whole(each.text)) for each in reply.append)
+    return msgspec.structs.replace(reply, text=_whole(reply.text), append=append)
+
+
 def _start(situation: Situation) -> Reply:
     hello = f"Hello {situation.incoming.user_name}!" if situation.incoming.user_name else "Hello!"
     skills = len(situation.catalog.skills)
@@ -121,6 +129,10 @@ def _status(situation: Situation) -> Reply:
         f"- model: `{situation.model}`",
     )
     return Reply(text="**Status**\n\n" + "\n".join(lines))
+
+
+def _whole(text: str) -> str:
+    return text.encode(errors="replace").decode()
 
 
 def _short(text: str, limit: int = 100) -> str:

@@ -36,6 +36,7 @@ LONGEST_WAIT_S = 5.0  # a longer wait is handed back, so that it holds no contai
 BACKOFF_S = (0.5, 1.0, 2.0)  # between tries of a chunk that was surely not sent and has no hint
 RETRY_LATER_S = 10.0  # after those; the sweeper comes back to the chat
 ALARM_RETRY_S = 60.0  # a token that is refused needs an operator
+LEAST_S = 5.0  # Telegram answers within 1 s: with less left to go, a message is for the next owner to send
 SEND_S = 90.0  # above the client's own deadline: only for one that does not keep it
 
 
@@ -65,6 +66,11 @@ class Delivery:
 
     def __init__(self, *, telegram: Telegram, clock: Clock) -> None:
         self._telegram, self._clock = telegram, clock
+        self._ends_at: float | None = None
+
+    def end_by(self, monotonic_s: float) -> None:
+        """Send what can be sent until then; the rest goes back to the mailbox, for the next owner."""
+        self._ends_at = monotonic_s
 
     async def deliver(self, outbox: Outbox, shard: SessionShardRef) -> DeliveryRecorded | Fault | None:
         """Send what is planned; gives the last record, the fault that stopped it, or None if handed back."""
@@ -87,6 +93,8 @@ class Delivery:
     async def _tried(self, outbox: Outbox, index: int, shard: SessionShardRef) -> Sent | Fault | None:
         """Send a chunk until its fate is certain or unknown; a fault or None when it stays planned."""
         for pause_s in (*BACKOFF_S, None):
+            if self._left_s() < LEAST_S:
+                return await self._put_back(outbox, index, shard)
             sent = await self._send(outbox.chat, outbox.chunks[index])
             if sent.state != "planned":
                 return sent
@@ -106,7 +114,7 @@ class Delivery:
     async def _send(self, chat: int, chunk: Chunk, *, follow: bool = True) -> Sent:
         """Try once; a group that became a supergroup, so that nothing was sent, is followed there at once."""
         try:
-            async with asyncio.timeout(SEND_S):
+            async with asyncio.timeout(min(SEND_S, self._left_s())):
                 return Sent(state="sent", message=await self._send_readable(chat, chunk))
         except NotSent as error:
             return Sent(state="planned", reason=str(error), retry_after_s=error.retry_after_s)
@@ -157,8 +165,21 @@ class Delivery:
         patch = PatchSession(chat=chat, patch=SessionPatch(dead=True))
         await insist(self._clock, lambda: shard.ask(patch))
 
+    def _left_s(self) -> float:
+        return SEND_S if self._ends_at is None else max(0.0, self._ends_at - self._clock.monotonic_s())
+
+    async def _put_back(self, outbox: Outbox, index: int, shard: SessionShardRef) -> Fault | None:
+        """Say that a chunk which is marked as being sent was not, and let another owner send it at once."""
+        recorded = await self._record(outbox, index, Sent(state="planned"), shard)
+        if isinstance(recorded, Fault):
+            return recorded
+        await self._hand_back(outbox, 0.0, shard)
+        return None
+
     async def _hand_back(self, outbox: Outbox, wait_s: float, shard: SessionShardRef) -> None:
-        release = ReleaseTurn(chat=outbox.chat, lease=outbox.lease, retry_after_s=wait_s)
+        release = ReleaseTurn(
+            chat=outbox.chat, lease=outbox.lease, retry_after_s=wait_s, stopping=self._ends_at is not None
+        )
         await insist(self._clock, lambda: shard.ask(release))
 
 

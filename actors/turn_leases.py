@@ -93,6 +93,8 @@ class TurnLeases:
     def _let_go(self, box: Mailbox, request: ReleaseTurn) -> None:
         if box.lease is not None and request.retry_after_s > 0:
             box.attempts.pop(box.lease.update_key, None)  # waiting as told is no failed attempt
+        elif box.lease is not None and request.stopping:
+            box.attempts[box.lease.update_key] = box.lease.attempt - 1  # the turn did not stop its owner
         box.lease = None
         box.not_before = self._store.now() + request.retry_after_s
 

@@ -18,7 +18,6 @@ from app.telegram.updates import IdentityNeeded, Unreadable, classify
 
 log = structlog.get_logger(__name__)
 
-DRAIN_S: Final = 10.0  # turns under way when the command is ended
 RETRY_S: Final = 2.0  # Telegram or the store is away; asked again, it gives the same updates
 
 
@@ -53,8 +52,7 @@ class Polling:
         if self._fetching is not None:
             self._fetching.cancel()
             await asyncio.gather(self._fetching, return_exceptions=True)
-        await self._system.world.background.drain(DRAIN_S)
-        await self._system.stop()
+        await self._system.close()
         await self._gateway.stop()
 
     async def _fetch(self) -> None:

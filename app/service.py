@@ -94,7 +94,7 @@ class Service:
             await self._server.stop()
         if self._listener is not None:
             self._listener.close()
-        await self.system.stop()
+        await self.system.close()
         await self.gateway.stop()
 
     @property

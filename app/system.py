@@ -127,6 +127,11 @@ class LocalSystem:
             await self._retire(role)
         await running.database.close()
 
+    async def close(self) -> None:
+        """Stop for good: the calls that brought tickets end with the turns that they brought."""
+        await self.stop()
+        await self.world.background.drain(CALL_S)
+
     async def restart_cold(self) -> None:
         """Stop everything and start it with empty caches, as a new container would."""
         await self.stop()

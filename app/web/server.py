@@ -40,11 +40,10 @@ class WebParts:
     admin_token: bytes | None = None
     lazy_warm: bool = False  # ask the actors to warm with the first request instead of at the start
     warm_deadline_s: float = 30.0
-    drain_deadline_s: float = 10.0
 
 
 def create_app(parts: WebParts) -> web.Application:
-    """The application; it asks every actor to warm, and drains the background when it ends."""
+    """The application; it asks every actor to warm. Who made the background drains it: turns may run in it."""
     app = web.Application(client_max_size=OTHER_BODIES_MOST)
     app[FIRST_WARM] = first_warm = FirstWarm(parts.fleet, parts.warm_deadline_s)
     app[WEBHOOK] = webhook = _webhook(parts)
@@ -52,7 +51,7 @@ def create_app(parts: WebParts) -> web.Application:
     app.add_routes(Health(StatsView(parts.fleet, parts.clock), first_warm, parts.metrics).routes())
     if parts.admin_token:
         app.add_routes(Admin(parts.fleet, parts.admin_token).routes())
-    app.cleanup_ctx.append(_lifetime(first_warm, parts, _when_to_warm(app, parts)))
+    app.cleanup_ctx.append(_lifetime(first_warm, _when_to_warm(app, parts)))
     return app
 
 
@@ -88,7 +87,7 @@ class WebServer:
             raise
 
     async def stop(self) -> None:
-        """Stop listening, finish what runs, drain the background; idempotent."""
+        """Stop listening and finish the requests that run; idempotent."""
         await self._runner.cleanup()
 
     @property
@@ -168,9 +167,7 @@ def _when_to_warm(app: web.Application, parts: WebParts) -> asyncio.Event:
     return now
 
 
-def _lifetime(
-    first_warm: FirstWarm, parts: WebParts, now: asyncio.Event
-) -> Callable[[web.Application], AsyncIterator[None]]:
+def _lifetime(first_warm: FirstWarm, now: asyncio.Event) -> Callable[[web.Application], AsyncIterator[None]]:
     async def warm() -> None:
         await now.wait()
         await first_warm.run()
@@ -180,6 +177,5 @@ def _lifetime(
         yield
         warming.cancel()
         await asyncio.gather(warming, return_exceptions=True)
-        await parts.background.drain(parts.drain_deadline_s)
 
     return lifetime

@@ -21,12 +21,12 @@ from app.store.database import Database, choose
 from app.telegram.simulator import TelegramSimulator
 from app.telegram.simulator_delivery import Outcome
 from app.telegram.simulator_faults import CallFault, CallFaultKind, DeliveryFault
-from app.telegram.simulator_methods import Webhook
 from app.telegram.simulator_ports import ScaledClock
-from app.telegram.simulator_webhook import webhook_delivery
+from contracts.turns import TurnState
 from tests.e2e.conftest import Environ
+from tests.e2e.kill_place import Place
 from tests.e2e.kill_verdict import ASK, LIST, LIST_EVERY, against_history, against_transcript, is_stale
-from tests.e2e.kit import READY_S, SECRET, Served, free_port, spawn
+from tests.e2e.kit import READY_S
 
 PACE: Final = 4.0  # times faster than real: Telegram waits up to two minutes before it delivers again
 LATE_S: Final = 0.3  # a commit that was on its way when its writer died has arrived by then
@@ -72,81 +72,20 @@ class Plan:
 
 
 @dataclass
-class Place:
-    """Where one service runs; what dies here is started again."""
-
-    telegram: TelegramSimulator
-    environ: Environ
-    log: Path
-    http: aiohttp.ClientSession
-    port: int = 0
-    process: asyncio.subprocess.Process | None = None
-
-    async def start(self) -> None:
-        """Start a service on the place's port."""
-        self.port = self.port or free_port()
-        self.process = await self._spawn(self.port)
-
-    async def ready(self) -> None:
-        """Wait until it has warmed."""
-        assert self.process is not None
-        await Served(self.port, self.process, self.http).ready()
-
-    async def listening(self) -> None:
-        """Wait until it takes connections, which is before it is warm."""
-        async with asyncio.timeout(READY_S):
-            while True:
-                try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", self.port)
-                except ConnectionRefusedError:
-                    await asyncio.sleep(0.002)  # it starts
-                else:
-                    writer.close()
-                    return
-
-    async def kill(self) -> None:
-        """kill -9, and see that it is dead."""
-        assert self.process is not None
-        if self.process.returncode is None:
-            self.process.kill()
-        await self.process.wait()
-
-    async def roll(self) -> int:
-        """Have a successor take over, then end the old one by SIGTERM; gives the old one's exit code."""
-        assert self.process is not None
-        old, port = Served(self.port, self.process, self.http), free_port()
-        successor = await self._spawn(port)
-        try:
-            await Served(port, successor, self.http).ready()
-        except BaseException:
-            successor.kill()
-            raise
-        self.port, self.process = port, successor
-        try:
-            return await old.end()
-        except BaseException:
-            old.kill()
-            raise
-
-    async def deliver(self, body: bytes) -> Outcome:
-        """Post an update to this place, as Telegram does."""
-        url = f"http://127.0.0.1:{self.port}/webhook/telegram"
-        return await webhook_delivery(self.http, Webhook(url=url, secret_token=SECRET))(body)
-
-    async def _spawn(self, port: int) -> asyncio.subprocess.Process:
-        return await spawn(self.telegram, self.telegram.url, self.environ, port, self.log)
-
-
-@dataclass
 class Verdict:
     """What the store and Telegram's transcript say in the end; `problems` is empty when the promises held.
 
     `stale` counts answers that were made without knowing the turn before, which another owner had worked: the
-    stated staleness bound of L1 allows that while a shard has two owners.
+    stated staleness bound of L1 allows that while a shard has two owners. An unknown end was `cut`, by a kill
+    while `in_flight`, or `unanswered`, because Telegram's answer was one of the `lost_answers`.
     """
 
     turns: int = 0
     stale: int = 0
+    cut: int = 0
+    in_flight: int = 0
+    unanswered: int = 0
+    lost_answers: int = 0
     ends: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
 
@@ -253,7 +192,7 @@ class Siege:
         sessions = {each.chat: session_codec.unpack(each.body) for each in held.sessions}
         verdict = Verdict(turns=len(records), ends=Counter(record.state for record in records))
         verdict.problems += self._lost(records)
-        verdict.problems += self._unexplained(records)
+        verdict.problems += self._unexplained(records, verdict)
         for chat in range(1, self.plan.chats + 1):
             own = sorted((each for each in records if each.chat == chat), key=lambda record: record.update)
             verdict.problems += against_transcript(chat, own, self.telegram)
@@ -271,15 +210,20 @@ class Siege:
         if self._said.total() != len(records):
             yield f"people wrote {self._said.total()} messages, the store has {len(records)} updates"
 
-    def _unexplained(self, records: Sequence[UpdateRecord]) -> Iterable[str]:
-        """An unknown end is owed to a kill while sending, or to an answer that Telegram lost: to nothing else."""
+    def _unexplained(self, records: Sequence[UpdateRecord], verdict: Verdict) -> Iterable[str]:
+        """An unknown end is owed to a kill while sending, or to an answer that Telegram lost: to nothing else.
+
+        A service that is asked to end cuts no send: what gets no answer meanwhile ends as such.
+        """
         unknown = [each for each in records if each.state == "unknown"]
         cut = {each.update for each in unknown if each.reason == CUT}
+        verdict.cut, verdict.in_flight = len(cut), len(self.sending_at_kills)
+        verdict.unanswered = len(unknown) - len(cut)
+        verdict.lost_answers = sum(self.telegram.faults.injected[kind] for kind in LOSE_THE_ANSWER)
         for update in sorted(cut - self.sending_at_kills):
             yield f"update {update} is unknown, and nobody was killed while sending it"
-        lost = sum(self.telegram.faults.injected[kind] for kind in LOSE_THE_ANSWER)
-        if len(unknown) - len(cut) > lost:
-            yield f"{len(unknown) - len(cut)} updates are unknown for {lost} lost answers"
+        if verdict.unanswered > verdict.lost_answers:
+            yield f"{verdict.unanswered} updates are unknown for {verdict.lost_answers} lost answers"
 
 
 @asynccontextmanager
@@ -297,6 +241,17 @@ async def _until_all_ended(store: SessionStore) -> None:
         await asyncio.sleep(0.2)  # other processes end them
 
 
+async def states(environ: Environ) -> list[TurnState]:
+    """The states of all updates in a store, in their order of arrival."""
+    database = choose(load(environ))
+    await database.open()
+    store = database.sessions(Meter())
+    try:
+        return [record.state for record in await store.find_updates(_STATES, ALL)]
+    finally:
+        await store.close()
+
+
 def _is_sending(record: UpdateRecord) -> bool:
     return any(chunk.state == "sending" for chunk in turns.unpack(record).chunks)
 
@@ -306,7 +261,7 @@ class _Numbered(msgspec.Struct):
 
 
 _numbered = msgspec.json.Decoder(_Numbered).decode
-_STATES: Final = (
+_STATES: Final[tuple[TurnState, ...]] = (
     "accepted",
     "committed",
     "answered",
@@ -320,16 +275,3 @@ _STATES: Final = (
 
 def _update_id(body: bytes) -> int:
     return _numbered(body).update_id
-
-
-# ---------------------------------------------------------------- the services' settings
-
-
-def many_skills(folder: Path) -> Path:
-    """A folder of skills whose list takes three messages."""
-    for number in range(40):
-        name = f"skill-{number:02}-{'x' * 50}"
-        (folder / name).mkdir(parents=True)
-        text = f"---\nname: {name}\ndescription: {'🙂' * 90}\n---\n\nNothing.\n"
-        (folder / name / "SKILL.md").write_text(text, "utf-8")
-    return folder

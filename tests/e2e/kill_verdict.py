@@ -10,7 +10,7 @@ from app.telegram.simulator_world import Message as SeenMessage
 from contracts.turns import Chunk, Session
 
 ASK: Final = "message {}: what did I say before?"
-LIST: Final = "/skills"  # three chunks, with the skills of `kill_kit.many_skills`
+LIST: Final = "/skills"  # three chunks, with the skills of `kill_place.many_skills`
 LIST_EVERY: Final = 4
 
 

@@ -12,8 +12,10 @@ import aiohttp
 import pytest
 
 from app.telegram.simulator import TelegramSimulator
+from app.telegram.simulator_faults import CallFault
 from tests.e2e.conftest import Environ
-from tests.e2e.kill_kit import Place, Plan, Verdict, besieged, many_skills
+from tests.e2e.kill_kit import Plan, Verdict, besieged, states
+from tests.e2e.kill_place import Place, many_skills
 from tests.e2e.kit import READY_S
 
 SEED = os.environ.get("KILLS_SEED")
@@ -39,12 +41,29 @@ async def test_sigterm_while_warming_ends_a_service_in_order(tmp_path: Path) -> 
         await place.start()
         try:
             await place.listening()
-            assert place.process is not None
-            place.process.terminate()
-            async with asyncio.timeout(READY_S):
-                assert 0 == await place.process.wait()
+            assert 0 == await place.end()
         finally:
             await place.kill()
+
+
+@pytest.mark.soak
+async def test_sigterm_cuts_no_message_that_is_being_sent(tmp_path: Path) -> None:
+    """An answer of Telegram's that takes 12 s is waited for, so that the update is not `unknown`."""
+    environ = {"FIRSTLIGHT_STORE": f"sqlite:///{tmp_path / 'kills.db'}"}
+    async with TelegramSimulator() as telegram, aiohttp.ClientSession() as http:
+        place = Place(telegram, environ, tmp_path / "serve.log", http)
+        await place.start()
+        try:
+            await place.ready()
+            telegram.faults.add(CallFault(kind="slow", method="sendMessage", seconds=12.0))
+            telegram.updates.connect(place.deliver)
+            telegram.say(5, "/help")
+            await telegram.wait_for_reply(5, 1, READY_S)
+            assert 0 == await place.end()
+        finally:
+            await telegram.updates.disconnect()
+            await place.kill()
+    assert ["answered"] == await states(environ)
 
 
 @pytest.mark.soak
@@ -102,4 +121,9 @@ def _told(plan: Plan, verdict: Verdict, faults: Counter[str]) -> str:
         ", ".join(f"{kind} {count}" for kind, count in sorted(each.items()))
         for each in (verdict.ends, faults)
     )
-    return f"\n{verdict.turns} turns, seed {plan.seed}: {ends}; stale answers {verdict.stale}; injected: {injected}\n"
+    unknown = (
+        f"unknown: {verdict.cut} of {verdict.in_flight} sends in flight at a kill, "
+        f"{verdict.unanswered} of {verdict.lost_answers} lost answers"
+    )
+    what = f"{verdict.turns} turns, seed {plan.seed}: {ends}; lost, doubled or out of order: {len(verdict.problems)}"
+    return f"\n{what}; {unknown}; stale answers {verdict.stale}; injected: {injected}\n"

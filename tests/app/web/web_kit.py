@@ -206,7 +206,6 @@ async def service(
         callbacks=callbacks,
         admin_token=admin_token,
         warm_deadline_s=warm_deadline_s,
-        drain_deadline_s=0.2,
     )
     app = create_app(parts)
     server = WebServer(app, "127.0.0.1", 0, keepalive_s)
