@@ -58,7 +58,9 @@ async def test_sigterm_cuts_no_message_that_is_being_sent(tmp_path: Path) -> Non
             telegram.faults.add(CallFault(kind="slow", method="sendMessage", seconds=12.0))
             telegram.updates.connect(place.deliver)
             telegram.say(5, "/help")
-            await telegram.wait_for_reply(5, 1, READY_S)
+            async with asyncio.timeout(READY_S):
+                while not telegram.faults.injected["slow"]:
+                    await asyncio.sleep(0.01)  # until the message is on its way
             assert 0 == await place.end()
         finally:
             await telegram.updates.disconnect()
