@@ -132,7 +132,7 @@ class TurnWrite(Value, frozen=True, kw_only=True):
     exist yet); None leaves it alone. An update that is not `open` any more leaves the mailbox in the same
     commit and, with the mailbox, its lease. One that stays open renews `lease` at store time, so that a turn
     is never in the store without the lease of its owner; None leaves the stored one alone.
-    `operation` names the write: repeated after a lost reply it succeeds again.
+    `operation` names the write: repeated after a lost reply it succeeds again, while it is the update's newest.
     """
 
     operation: str
@@ -142,7 +142,12 @@ class TurnWrite(Value, frozen=True, kw_only=True):
 
 
 class TurnWritten(Value, frozen=True, kw_only=True):
-    """The new versions, how many open updates the chat has left, and its session's `revision`."""
+    """The new versions, how many open updates the chat has left, and its session's `revision`.
+
+    A repeated write gives the versions that stand now. Of a session that was written again since it gives an
+    older version, and another revision than the session's: what is learned from it is soon found outdated, and
+    a write over it is a conflict.
+    """
 
     update_version: int
     session_version: int = 0
@@ -180,8 +185,10 @@ class SessionStore(Protocol):
     async def recent_sessions(self, shard: int, limit: int) -> SessionBatch:
         """Give the shard's most recently written sessions, newest first, without tombstones: one query."""
 
-    async def open_updates(self, shard: int, limit: int) -> Sequence[UpdateRecord]:
-        """Give updates of the shard that have no end yet, oldest first."""
+    async def open_updates(
+        self, shard: int, limit: int, after: UpdateRecord | None = None
+    ) -> Sequence[UpdateRecord]:
+        """Give updates of the shard that have no end yet, oldest first; of those that came `after` another one."""
 
     async def find_updates(self, states: Sequence[TurnState], limit: int) -> Sequence[UpdateRecord]:
         """Give updates of any shard in one of these states, oldest first; for `doctor`."""

@@ -7,7 +7,7 @@ from actors.ports import Background, SessionStore, UpdateRecord
 from actors.turn_store import TurnStore
 from contracts.sessions import TurnsStranded
 
-SWEEP_LIMIT = 1_000  # open updates looked at in one sweep; the rest waits for the next
+SWEEP_LIMIT = 1_000  # open updates looked at in one sweep; the next one goes on behind them
 CHATS_A_READ = 100  # one wave of reads; each of the mailboxes may hold some hundred updates
 PURGE_LIMIT = 500  # expired records dropped at a time: a bounded write
 PURGE_EVERY_S = 600.0  # expiry is counted in days; a purge that was cut short goes on with the next sweep
@@ -19,17 +19,27 @@ class TurnSweep:
     def __init__(self, turns: TurnStore, store: SessionStore, background: Background) -> None:
         self._turns, self._store, self._background = turns, store, background
         self._purge_after = turns.now() + PURGE_EVERY_S
+        self._after: UpdateRecord | None = None
 
     async def stranded(self) -> TurnsStranded:
         """The chats whose turns wait without a living owner, in this container or in the store."""
         self._purge_beside()
-        updates = await self._store.open_updates(self._turns.shard, SWEEP_LIMIT)
-        chats = self._unattended(updates)
+        chats = self._unattended(await self._page())
         read: list[int] = []
         for start in range(0, len(chats), CHATS_A_READ):
             read += await self._turns.learn(chats[start : start + CHATS_A_READ])
         now = self._turns.now()
         return TurnsStranded(chats=tuple(chat for chat in read if self._box(chat).idle(now)))
+
+    async def _page(self) -> Sequence[UpdateRecord]:
+        """The open updates behind those of the last sweep; behind the newest comes the oldest."""
+        shard, after = self._turns.shard, self._after
+        page = await self._store.open_updates(shard, SWEEP_LIMIT, after)
+        if after is not None and not page:
+            page = await self._store.open_updates(shard, SWEEP_LIMIT)
+        # A full page may come short, as updates that can't be read are left out of it.
+        self._after = page[-1] if len(page) > SWEEP_LIMIT // 2 else None
+        return page
 
     def _unattended(self, updates: Sequence[UpdateRecord]) -> list[int]:
         """Chats, longest waiting first, whose mailbox is unknown, outdated, or without an owner as far as known."""

@@ -125,10 +125,13 @@ class MemoryDatabase:
         kept = self.tables.images.get(name)
         return kept.image if kept is not None else None
 
-    def open_updates(self, shard: int, limit: int) -> list[UpdateRecord]:
+    def open_updates(self, shard: int, limit: int, after: UpdateRecord | None) -> list[UpdateRecord]:
         """The shard's updates without an end, oldest first."""
         waiting = (self.tables.updates[key].record for box in self.tables.mailboxes.values() for key in box)
-        return self._oldest((record for record in waiting if record.shard == shard), limit)
+        found = (record for record in waiting if record.shard == shard)
+        return sorted((record for record in found if after is None or _age(record) > _age(after)), key=_age)[
+            :limit
+        ]
 
     def find_updates(self, states: Sequence[TurnState], limit: int) -> list[UpdateRecord]:
         """Updates in these states; the table is in the order of arrival."""
@@ -281,14 +284,22 @@ class MemoryDatabase:
             del self.tables.leases[update.chat]
 
     def _written(self, write: TurnWrite) -> TurnWritten:
-        stored = self.tables.updates[write.update.bot, write.update.update]
-        version, wrote_session = stored.record.version, write.session is not None
+        update = self.tables.updates[write.update.bot, write.update.update]
+        session_version = self._session_version(write)
         return TurnWritten(
-            update_version=version,
-            session_version=version if wrote_session else 0,
+            update_version=update.record.version,
+            session_version=session_version,
             waiting=len(self.tables.mailboxes.get(write.update.chat, ())),
-            revision=version if wrote_session else self._revision(write.update.chat),
+            revision=session_version if write.session is not None else self._revision(write.update.chat),
         )
+
+    def _session_version(self, write: TurnWrite) -> int:
+        """That of this write; once the session was written again, the one before it."""
+        if write.session is None:
+            return 0
+        stored = self.tables.sessions.get(write.session.chat)
+        is_ours = stored is not None and stored.operation == write.operation
+        return self._revision(write.session.chat) if is_ours else write.session.version
 
     def _put_session(self, session: SessionRecord, operation: str, version: int) -> int:
         new = msgspec.structs.replace(session, version=version, updated_at=self._now(), revision=version)
@@ -307,8 +318,9 @@ class MemoryDatabase:
         self.tables.newest += 1
         return self.tables.newest
 
-    def _oldest(self, records: Iterable[UpdateRecord], limit: int) -> list[UpdateRecord]:
-        return sorted(records, key=lambda record: record.accepted_at)[:limit]
+
+def _age(record: UpdateRecord) -> tuple[float, str]:
+    return record.accepted_at, record.key
 
 
 def _newest_first(records: Iterable[SessionRecord]) -> tuple[SessionRecord, ...]:

@@ -78,9 +78,11 @@ class MemorySessionStore(_Adapter, SessionStore):
         """Read the shard's sessions written last."""
         return self._metered(self._database.recent_sessions(shard, limit))
 
-    async def open_updates(self, shard: int, limit: int) -> Sequence[UpdateRecord]:
+    async def open_updates(
+        self, shard: int, limit: int, after: UpdateRecord | None = None
+    ) -> Sequence[UpdateRecord]:
         """Read the shard's updates without an end."""
-        return self._counted(self._database.open_updates(shard, limit))
+        return self._counted(self._database.open_updates(shard, limit, after))
 
     async def find_updates(self, states: Sequence[TurnState], limit: int) -> Sequence[UpdateRecord]:
         """Read updates in these states."""

@@ -168,9 +168,11 @@ class ShakySessions(SessionStore):
         """Read the shard's sessions written last."""
         return await self._call(f"shard:{shard}", lambda: self._store.recent_sessions(shard, limit))
 
-    async def open_updates(self, shard: int, limit: int) -> Sequence[UpdateRecord]:
+    async def open_updates(
+        self, shard: int, limit: int, after: UpdateRecord | None = None
+    ) -> Sequence[UpdateRecord]:
         """Read the shard's updates without an end."""
-        return await self._call(f"shard:{shard}", lambda: self._store.open_updates(shard, limit))
+        return await self._call(f"shard:{shard}", lambda: self._store.open_updates(shard, limit, after))
 
     async def find_updates(self, states: Sequence[TurnState], limit: int) -> Sequence[UpdateRecord]:
         """Read updates in these states."""

@@ -77,6 +77,8 @@ class FirestoreSessionStore(SessionStore):
 
     async def write_turn(self, write: TurnWrite) -> TurnWritten:
         """Write update, session and mailbox in one commit; raises VersionConflict naming what had moved."""
+        if not write.update.version:  # of no stored update; as a precondition it would create one
+            raise VersionConflict("update")
         try:
             mailbox, update, *session = await self._commit(docs.turn_changes(write, self._now()))
         except PreconditionFailed as error:
@@ -98,7 +100,7 @@ class FirestoreSessionStore(SessionStore):
             raise _conflict(write, update, session) from error
         return TurnWritten(
             update_version=docs.version_of(update),
-            session_version=_session_version(write, update, session),
+            session_version=_session_version(write, session),
             waiting=docs.read_waiting(mailbox),
             revision=_revision(write, [docs.read_revision(mailbox)]),
         )
@@ -149,9 +151,11 @@ class FirestoreSessionStore(SessionStore):
         sessions, poison = await find(self._database, recent_plan(shard, limit), self._meter)
         return SessionBatch(sessions=sessions, set_aside=poison.found)
 
-    async def open_updates(self, shard: int, limit: int) -> Sequence[UpdateRecord]:
+    async def open_updates(
+        self, shard: int, limit: int, after: UpdateRecord | None = None
+    ) -> Sequence[UpdateRecord]:
         """Give the shard's updates without an end; without its index, by a wider query that needs none."""
-        updates, _ = await find(self._database, open_plan(shard, limit), self._meter)
+        updates, _ = await find(self._database, open_plan(shard, limit, after), self._meter)
         return updates
 
     async def find_updates(self, states: Sequence[TurnState], limit: int) -> Sequence[UpdateRecord]:
@@ -264,8 +268,9 @@ def _revision(write: TurnWrite, told: Sequence[int]) -> int:
     return told[0]
 
 
-def _session_version(write: TurnWrite, update: Any, session: Any | None) -> int:
-    """Another write may have moved the session since: then the version that ours had, which was the update's."""
+def _session_version(write: TurnWrite, session: Any | None) -> int:
+    """The version that an earlier try gave the session; once it was written again, the one before that."""
     if write.session is None:
         return 0
-    return docs.version_of(session if docs.has_operation(session, write.operation) else update)
+    is_ours = docs.has_operation(session, write.operation)
+    return docs.version_of(session) if is_ours else write.session.version

@@ -146,7 +146,7 @@ class FirestoreDatabase:
 
     async def query(self, search: Search, meter: StoreMeter, read: Reader = as_it_came) -> Found:
         """Run a query; documents come in its order. Raises MissingIndex, StoreDown, StoreDenied."""
-        request = _RunQuery(parent=self._root, structured_query=to_query(search))
+        request = _RunQuery(parent=self._root, structured_query=to_query(search, self._root))
         metadata = _routed(self._metadata, parent=self._root)
 
         async def attempt(line: Line, timeout_s: float) -> Found:

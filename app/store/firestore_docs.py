@@ -2,7 +2,7 @@
 
 `telegram_sessions/{chat}`    shard, updated_at, deleted, body, op, revision, expires_at (tombstones only)
 `mailboxes/{chat}`            tickets (update keys in arrival order), waiting, revision (the session's),
-                              lease {lease, owner, update_key, attempt, renewed_at}
+                              leases {update key: {lease, owner, attempt, renewed_at}}, at most one of them
 `updates/{bot}:{update}`      chat, shard, state, open, reason, body, erased, accepted_at, op, accept_op,
                               ended_at and expires_at (once it has ended)
 `op` names the write that a document is the result of, so that a repeated write is recognised.
@@ -81,7 +81,7 @@ def turn_changes(write: TurnWrite, now: datetime) -> list[Change]:
         document=update_path(record.key),
         fields=_update_fields(record, write.operation, now),
         server_times=() if record.open else ("ended_at",),
-        when=at_version(record.version),
+        when=record.version,
     )
     changes = [_mailbox_change(write), update]
     if write.session is not None:
@@ -94,9 +94,9 @@ def _mailbox_change(write: TurnWrite) -> Change:
     record = write.update
     change = _count(record.chat) if record.open else _dequeue(record)
     fields: dict[str, Any] = {}
+    times: tuple[str, ...] = ()
     if record.open and write.lease is not None:
-        fields["lease"] = _lease_fields(write.lease)
-    times = ("lease.renewed_at",) if fields else ()
+        fields["leases"], times = _leases(write.lease), _renewed(write.lease)
     increments = dict(change.increments)
     if write.session is not None:
         fields["revision"] = revision_of(write.session, write.operation)
@@ -137,17 +137,22 @@ def revision_of(session: SessionRecord, operation: str) -> int:
 def lease_change(chat: int, lease: LeaseRecord | None) -> Change:
     """The lease renewed at store time, or given up."""
     if lease is None:
-        return Change(document=mailbox_path(chat), cleared=("lease",))
-    return Change(
-        document=mailbox_path(chat),
-        fields={"lease": _lease_fields(lease)},
-        server_times=("lease.renewed_at",),
-    )
+        return Change(document=mailbox_path(chat), cleared=("leases",))
+    fields = {"leases": _leases(lease)}
+    return Change(document=mailbox_path(chat), fields=fields, server_times=_renewed(lease))
 
 
-def _lease_fields(lease: LeaseRecord) -> dict[str, Any]:
-    names = ("lease", "owner", "update_key", "attempt")
-    return {name: getattr(lease, name) for name in names}
+def _leases(lease: LeaseRecord) -> dict[str, Any]:
+    """By its update's key, so that the end of a turn can take its own lease along without reading any."""
+    return {lease.update_key: {name: getattr(lease, name) for name in ("lease", "owner", "attempt")}}
+
+
+def _renewed(lease: LeaseRecord) -> tuple[str, ...]:
+    return (f"{_lease_path(lease.update_key)}.renewed_at",)
+
+
+def _lease_path(update_key: str) -> str:
+    return f"leases.`{update_key}`"
 
 
 def at_version(version: int) -> When | int:
@@ -179,7 +184,7 @@ def _enqueue(record: UpdateRecord) -> Change:
 def _dequeue(record: UpdateRecord) -> Change:
     return Change(
         document=mailbox_path(record.chat),
-        cleared=("lease",),
+        cleared=(_lease_path(record.key),),
         increments={"waiting": -1, "revision": 0},
         removed={"tickets": [record.key]},
     )
@@ -238,14 +243,16 @@ def read_tickets(document: Any) -> tuple[str, ...]:
 
 def read_lease(document: Any, read_at_us: int) -> LeaseRecord | None:
     """Give a mailbox's lease, its age by store time alone. Raises UnreadableDocument."""
-    if "lease" not in document.fields:
+    leases = read_map(document.fields, "leases") if "leases" in document.fields else {}
+    if not leases:
         return None
-    fields = read_map(document.fields, "lease")
+    key = next(iter(leases))
+    fields = read_map(leases, key)
     age_us = read_at_us - read_micros(fields, "renewed_at")
     return LeaseRecord(
         lease=read_text(fields, "lease"),
         owner=read_text(fields, "owner"),
-        update_key=read_text(fields, "update_key"),
+        update_key=key,
         attempt=read_int(fields, "attempt"),
         age_s=max(age_us, 0) / 1e6,
     )

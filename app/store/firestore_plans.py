@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from actors.ports import SessionRecord, UpdateRecord
-from app.store.firestore_docs import SESSIONS, UPDATES, read_session, read_update
+from app.store.firestore_docs import SESSIONS, UPDATES, read_session, read_update, update_path, utc
 from app.store.firestore_requests import Search
 from app.store.firestore_search import Plan
 from contracts.turns import TurnState
@@ -35,10 +35,10 @@ def changed_plan(shard: int, since_us: int, limit: int) -> Plan[SessionRecord]:
     )
 
 
-def open_plan(shard: int, limit: int) -> Plan[UpdateRecord]:
+def open_plan(shard: int, limit: int, after: UpdateRecord | None = None) -> Plan[UpdateRecord]:
     """A shard's updates without an end, oldest first; without index, any of them."""
     equal = {"shard": shard, "open": True}
-    return _oldest(Search(collection=UPDATES, limit=limit, equal=equal))
+    return _oldest(Search(collection=UPDATES, limit=limit, equal=equal), after)
 
 
 def states_plan(states: Sequence[TurnState], limit: int) -> Plan[UpdateRecord]:
@@ -46,12 +46,18 @@ def states_plan(states: Sequence[TurnState], limit: int) -> Plan[UpdateRecord]:
     return _oldest(Search(collection=UPDATES, limit=limit, any_of=("state", tuple(states))))
 
 
-def _oldest(unordered: Search) -> Plan[UpdateRecord]:
+def _oldest(unordered: Search, after: UpdateRecord | None = None) -> Plan[UpdateRecord]:
     """Equality alone is served by the indexes that Firestore keeps for every field."""
+    start = (utc(after.accepted_at), update_path(after.key)) if after is not None else None
     return Plan(
-        search=msgspec.structs.replace(unordered, order="accepted_at"),
+        search=msgspec.structs.replace(unordered, order="accepted_at", after=start),
         plain=unordered,
         read=read_update,
-        keep=lambda _: True,
+        keep=lambda record: after is None or _place(record) > _place(after),
         rank=lambda record: record.accepted_at,
     )
+
+
+def _place(record: UpdateRecord) -> tuple[float, str]:
+    """Where it stands in the order of acceptance, in which Firestore puts documents of one moment by name."""
+    return record.accepted_at, record.key

@@ -51,6 +51,7 @@ class Search(Value, frozen=True, kw_only=True):
 
     `times_only` leaves out documents whose order field is no timestamp (Firestore sorts mixed types by type);
     `after_us` does, too, and gives only those with a later time than that (microseconds since 1970).
+    `after` is the place of a document in that order, its field and its path: what stands behind it is found.
     """
 
     collection: str
@@ -62,6 +63,7 @@ class Search(Value, frozen=True, kw_only=True):
     times_only: bool = False
     after_us: int | None = None
     only_names: bool = False
+    after: tuple[datetime, str] | None = None
 
     @property
     def index(self) -> str:
@@ -110,8 +112,8 @@ def _set_condition(write: Any, when: When | int) -> None:
             write.current_document.update_time.FromMicroseconds(version)
 
 
-def to_query(search: Search) -> Any:
-    """Give the protobuf StructuredQuery of a search."""
+def to_query(search: Search, root: str) -> Any:
+    """Give the protobuf StructuredQuery of a search; `root` as above."""
     query = _Query()
     query.from_.add(collection_id=search.collection)
     for path, operator, plain in _conditions(search):
@@ -120,9 +122,15 @@ def to_query(search: Search) -> Any:
         part.value.CopyFrom(to_value(plain))
     if query.HasField("where"):
         query.where.composite_filter.op = types.StructuredQuery.CompositeFilter.Operator.AND
+    direction = _Direction.DESCENDING if search.descending else _Direction.ASCENDING
     if search.order:
-        direction = _Direction.DESCENDING if search.descending else _Direction.ASCENDING
         query.order_by.add(direction=direction).field.field_path = search.order
+    if search.after:
+        query.order_by.add(direction=direction).field.field_path = "__name__"  # as Firestore itself adds it
+        moment, path = search.after
+        query.start_at.before = False
+        query.start_at.values.add().CopyFrom(to_value(moment))
+        query.start_at.values.add().reference_value = f"{root}/{path}"
     if search.only_names:
         query.select.fields.add(field_path="__name__")
     query.limit.value = search.limit

@@ -112,9 +112,11 @@ class SqliteSessionStore(Adapter):
             lambda connection: reads.recent_sessions(connection, shard, limit), _batch_size
         )
 
-    async def open_updates(self, shard: int, limit: int) -> Sequence[UpdateRecord]:
-        """Read the shard's updates without an end, oldest first."""
-        return await self._updates(lambda connection: reads.open_updates(connection, shard, limit))
+    async def open_updates(
+        self, shard: int, limit: int, after: UpdateRecord | None = None
+    ) -> Sequence[UpdateRecord]:
+        """Read the shard's updates without an end, oldest first; once `after` is dropped, from the oldest on."""
+        return await self._updates(lambda connection: reads.open_updates(connection, shard, limit, after))
 
     async def find_updates(self, states: Sequence[TurnState], limit: int) -> Sequence[UpdateRecord]:
         """Read updates of any shard in these states, oldest first."""

@@ -47,7 +47,7 @@ def write_turn(commit: Commit, write: TurnWrite) -> TurnWritten:
         raise VersionConflict("update")
     version, operation = stored
     if operation == write.operation:
-        return _written(commit, write, version)
+        return _written(commit, write, version, _session_version_of(commit, write))
     if version != write.update.version:
         raise VersionConflict("update")
     if write.session is not None and _session_version(commit, write.session.chat) != write.session.version:
@@ -57,7 +57,7 @@ def write_turn(commit: Commit, write: TurnWrite) -> TurnWritten:
         _put_session(commit, write.session, write.operation)
     if write.update.open and write.lease is not None:
         write_lease(commit, write.update.chat, write.lease)
-    return _written(commit, write, commit.version)
+    return _written(commit, write, commit.version, commit.version)
 
 
 def write_session(commit: Commit, session: SessionRecord, operation: str) -> int:
@@ -110,15 +110,24 @@ def _stored_update(commit: Commit, update: UpdateRecord) -> tuple[int, str] | No
     return row
 
 
-def _written(commit: Commit, write: TurnWrite, version: int) -> TurnWritten:
-    """What the port tells; a session's version is its revision, and that of the turn it was written with."""
+def _written(commit: Commit, write: TurnWrite, update_version: int, session_version: int) -> TurnWritten:
+    """What the port tells; a session's version is its revision."""
     wrote_session = write.session is not None
     return TurnWritten(
-        update_version=version,
-        session_version=version if wrote_session else 0,
+        update_version=update_version,
+        session_version=session_version if wrote_session else 0,
         waiting=_waiting(commit, write.update.chat),
-        revision=version if wrote_session else _session_version(commit, write.update.chat),
+        revision=session_version if wrote_session else _session_version(commit, write.update.chat),
     )
+
+
+def _session_version_of(commit: Commit, write: TurnWrite) -> int:
+    """The version that an earlier try gave the session; once it was written again, the one before that."""
+    if write.session is None:
+        return 0
+    query = f"SELECT {SESSION_VERSION} FROM sessions WHERE chat = ? AND operation = ?"  # noqa: S608 our own text
+    row = commit.connection.execute(query, (write.session.chat, write.operation)).fetchone()
+    return int(row[0]) if row else write.session.version
 
 
 def _session_version(commit: Commit, chat: int) -> int:

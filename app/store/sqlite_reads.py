@@ -70,11 +70,15 @@ def changed_sessions(connection: sqlite3.Connection, shard: int, since: int, lim
     return SessionChanges(sessions=sessions, reaches=reaches, watermark=newest, set_aside=bad)
 
 
-def open_updates(connection: sqlite3.Connection, shard: int, limit: int) -> Updates:
+def open_updates(
+    connection: sqlite3.Connection, shard: int, limit: int, after: UpdateRecord | None
+) -> Updates:
     """Read the shard's updates without an end, by the index of open ones: there are few of them."""
     query = """SELECT * FROM updates INDEXED BY updates_by_chat WHERE open = 1 AND shard = ?
+               AND seq > coalesce((SELECT seq FROM updates WHERE bot = ? AND "update" = ?), 0)
                ORDER BY seq LIMIT ?"""
-    return _records(connection.execute(query, (shard, limit)), UpdateRecord, "updates")
+    ids = (after.bot, after.update) if after is not None else (None, None)
+    return _records(connection.execute(query, (shard, *ids, limit)), UpdateRecord, "updates")
 
 
 def find_updates(connection: sqlite3.Connection, states: Sequence[TurnState], limit: int) -> Updates:

@@ -165,10 +165,14 @@ class MemorySessionStore(SessionStore):
 
         return await self._read("recent_sessions", apply)
 
-    async def open_updates(self, shard: int, limit: int) -> Sequence[UpdateRecord]:
+    async def open_updates(
+        self, shard: int, limit: int, after: UpdateRecord | None = None
+    ) -> Sequence[UpdateRecord]:
         def apply() -> Sequence[UpdateRecord]:
-            found = [one for one in self.database.updates.values() if one.open and one.shard == shard]
-            return tuple(found[:limit])
+            keys = list(self.database.updates)
+            start = keys.index(after.key) + 1 if after is not None else 0
+            rest = (self.database.updates[key] for key in keys[start:])
+            return tuple(one for one in rest if one.open and one.shard == shard)[:limit]
 
         return await self._read("open_updates", apply)
 
@@ -182,7 +186,8 @@ class MemorySessionStore(SessionStore):
         def apply() -> int:
             ended = [one for one in self.database.updates.values() if one.chat == chat and not one.open]
             for one in ended:
-                self.database.updates[one.key] = msgspec.structs.replace(one, body=b"")
+                version = self.database.next_version()
+                self.database.updates[one.key] = msgspec.structs.replace(one, body=b"", version=version)
             return len(ended)
 
         return await self._write("erase_updates", apply)
@@ -247,7 +252,7 @@ class MemorySessionStore(SessionStore):
         if stored is None:
             raise VersionConflict("update")
         if self.database.operations[record.key] == write.operation:
-            return self._written(write, stored.version)
+            return self._written(write, stored.version, self._session_version(write))
         if stored.version != record.version:
             raise VersionConflict("update")
         if session is not None and self.database.session_version(session.chat) != session.version:
@@ -258,13 +263,19 @@ class MemorySessionStore(SessionStore):
             self.database.leases[record.chat] = write.lease, self.database.now()
         if session is not None:
             self.database.put_session(session, write.operation, version)
-        return self._written(write, version)
+        return self._written(write, version, version)
 
-    def _written(self, write: TurnWrite, version: int) -> TurnWritten:
+    def _written(self, write: TurnWrite, update_version: int, session_version: int) -> TurnWritten:
         wrote_session = write.session is not None
         return TurnWritten(
-            update_version=version,
-            session_version=version if wrote_session else 0,
+            update_version=update_version,
+            session_version=session_version if wrote_session else 0,
             waiting=len(self.database.open_of(write.update.chat)),
-            revision=version if wrote_session else self.database.session_version(write.update.chat),
+            revision=session_version if wrote_session else self.database.session_version(write.update.chat),
         )
+
+    def _session_version(self, write: TurnWrite) -> int:
+        if write.session is None:
+            return 0
+        is_ours = self.database.operations.get(f"session {write.update.chat}") == write.operation
+        return self.database.session_version(write.update.chat) if is_ours else write.session.version

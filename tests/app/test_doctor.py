@@ -357,14 +357,13 @@ async def _firestore(request: pytest.FixtureRequest, folder: Path) -> AsyncItera
 
 async def _age_documents(client: AsyncClient) -> None:
     then = datetime.now(UTC) - timedelta(seconds=AGO_S)
-    for collection, field, there in (
-        ("updates", "accepted_at", "accepted_at"),
-        ("mailboxes", "lease.renewed_at", "lease"),
-    ):
-        documents: Any = client.collection(collection).stream()
-        async for document in documents:
-            if there in document.to_dict():
-                await document.reference.update({field: then})
+    updates: Any = client.collection("updates").stream()
+    async for document in updates:
+        await document.reference.update({"accepted_at": then})
+    mailboxes: Any = client.collection("mailboxes").stream()
+    async for document in mailboxes:
+        for key in document.to_dict().get("leases", {}):
+            await document.reference.update({f"leases.`{key}`.renewed_at": then})
 
 
 @asynccontextmanager

@@ -97,6 +97,18 @@ async def test_a_chat_that_was_told_to_wait_is_left_alone(world: World) -> None:
     assert await stranded(world) == (CHAT,)
 
 
+async def test_full_mailboxes_that_wait_hide_no_stranded_chat(world: World) -> None:
+    """I2: a sweep goes on where the last one ended, so that every open update has its turn to be looked at."""
+    for chat in range(1, 13):
+        for number in range(100):
+            await world.accept(100 * chat + number, chat=chat)
+        claimed = await world.ask(ClaimTurn(chat=chat, owner="one"))
+        assert isinstance(claimed, TurnClaimed)
+        await world.ask(ReleaseTurn(chat=chat, lease=claimed.lease, retry_after_s=300.0))
+    await world.accept(9_999, chat=13)
+    assert [await stranded(world) for _ in range(4)] == [(), (13,), (), (13,)]
+
+
 async def test_after_a_sweep_no_request_reads(world: World) -> None:
     """A new container learns the open mailboxes and their sessions beside the requests, in two reads for all."""
     for number in range(50):

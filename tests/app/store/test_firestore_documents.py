@@ -48,7 +48,12 @@ async def test_an_ended_update_expires(rig: Rig, google: AsyncClient) -> None:
     document = await stored(google, "updates/1:1")
     left = document["expires_at"] - document["ended_at"] - UPDATE_KEPT
     assert abs(left) < timedelta(minutes=1)
-    assert await stored(google, "mailboxes/7") == {"tickets": [], "waiting": 0, "revision": 0}
+    assert await stored(google, "mailboxes/7") == {
+        "tickets": [],
+        "waiting": 0,
+        "revision": 0,
+        "leases": {},
+    }
 
 
 async def test_a_forgotten_session_leaves_an_expiring_tombstone(rig: Rig, google: AsyncClient) -> None:
@@ -209,12 +214,18 @@ async def test_a_poison_session_can_be_replaced(
 
 
 @pytest.mark.parametrize(
-    "lease", ["text", {}, {"lease": "l", "owner": "o", "update_key": "1:1", "attempt": 1, "renewed_at": 5}]
+    "leases",
+    [
+        "text",
+        {"1:1": "text"},
+        {"1:1": {}},
+        {"1:1": {"lease": "l", "owner": "o", "attempt": 1, "renewed_at": 5}},
+    ],
 )
-async def test_a_poison_lease_holds_nobody_up(rig: Rig, google: AsyncClient, lease: Any) -> None:
+async def test_a_poison_lease_holds_nobody_up(rig: Rig, google: AsyncClient, leases: Any) -> None:
     """A lease that can't be read is no lease, and is told."""
     await rig.sessions.append(accepted(1))
-    await google.document("mailboxes/7").update({"lease": lease})
+    await google.document("mailboxes/7").update({"leases": leases})
     state = await rig.sessions.read_chat(7)
     assert (state.lease, [each.file for each in state.set_aside]) == (None, ["mailboxes/7"])
     assert len(state.open_updates) == 1
