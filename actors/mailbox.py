@@ -203,12 +203,14 @@ class Mailboxes:
             yield free
 
     def _settle_lease(self, box: Mailbox, stored: LeaseRecord | None, now: float) -> None:
+        if stored is not None and stored.update_key not in box.records:
+            stored = None  # it was written late, after its turn had ended
         box.stored = stored
         if box.lease is not None and box.lease.update_key not in box.records:
             if box.lease.ending:
                 self._remember_end(box.lease)
             box.lease = None
-        if stored is None or stored.update_key not in box.records:
+        if stored is None:
             return
         box.attempts[stored.update_key] = max(stored.attempt, box.attempts.get(stored.update_key, 0))
         ours = box.living_lease(now)

@@ -190,6 +190,23 @@ async def test_a_lease_that_is_stored_late_takes_no_turn_from_who_is_sending(
     assert world.state(1) == "answered"
 
 
+async def test_a_lease_that_is_stored_after_its_turn_has_ended_holds_nobody_up(
+    world: World, other: Container
+) -> None:
+    """Two owners gave the next turn away; the lease of the last one, still in the store, lets neither win."""
+    await world.accept(1)
+    await world.ask(commit(await claim(world)))
+    late = LeaseRecord(lease="late", owner="one", update_key=f"{BOT}:1")
+    await world.now.store.write_lease(CHAT, late)
+    held_back(world.containers[0])
+    held_back(other)
+    await world.accept(2)
+    first = await claim(world, "two")
+    at(world, other)
+    await claim(world, "three")
+    assert isinstance(await world.ask(commit(first, "two")), TurnCommitted)
+
+
 # ---------------------------------------------------------------- a session is never stale (K1)
 
 
