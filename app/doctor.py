@@ -9,7 +9,7 @@ import msgspec
 
 from actors.mailbox import LEASE_S
 from actors.meter import Meter
-from actors.ports import ChatState, SessionStore, TelegramError, UpdateRecord
+from actors.ports import ChatState, SessionStore, TelegramError, TokenRefused, UpdateRecord
 from app.store.database import Database
 from app.telegram.methods import WebhookInfo
 from contracts.base import Value
@@ -62,7 +62,7 @@ class WebhookState(Value, frozen=True, kw_only=True):
 class Findings(Value, frozen=True, kw_only=True):
     """Update ids. `lost`: no end and no owner; `stuck`: an owner took it and stopped; `unknown`, `dead`: ended so.
 
-    `ok` says that nothing is lost or stuck, no index is missing, and Telegram has no trouble with the webhook:
+    `ok` says that nothing is lost or stuck, no index is missing, and Telegram has no trouble with webhook or token:
     an unknown or dead end is an end, with its reason in the store. `checked` counts the records looked at by
     state, `unchecked` names the states of which there are more; `webhook` is None when Telegram was not asked.
     `actors` says why actors of a deployed app do not answer or are degraded; it is None when none was asked.
@@ -87,6 +87,9 @@ class Webhooks(Protocol):
 
     async def get_webhook_info(self) -> WebhookInfo:
         """Tell what is set, what waits and what failed last; raises TelegramError."""
+
+    async def get_me(self) -> object:
+        """Tell whose token it is; raises TelegramError."""
 
 
 async def examine(database: Database, telegram: Webhooks | None = None) -> Findings:
@@ -204,10 +207,24 @@ async def _webhook(telegram: Webhooks | None) -> WebhookState | None:
     try:
         async with asyncio.timeout(TELEGRAM_S):
             return _state(await telegram.get_webhook_info())
+    except TokenRefused as error:
+        return await _refused(telegram, error)
     except TimeoutError:
         return WebhookState(unasked=f"Telegram did not answer within {TELEGRAM_S:g} s")
     except TelegramError as error:
         return WebhookState(unasked=f"Telegram can't be asked: {error}")
+
+
+async def _refused(telegram: Webhooks, error: TokenRefused) -> WebhookState:
+    """A token that `getMe` refuses, too, is one for an operator to mend; else only this method is not there."""
+    try:
+        async with asyncio.timeout(TELEGRAM_S):
+            await telegram.get_me()
+    except TokenRefused as refused:
+        return WebhookState(problem=f"Telegram refuses TELEGRAM_BOT_TOKEN ({refused})")
+    except (TimeoutError, TelegramError):
+        pass  # then nothing is known of the token
+    return WebhookState(unasked=f"Telegram can't be asked: {error}")
 
 
 def _state(known: WebhookInfo) -> WebhookState:

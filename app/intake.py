@@ -105,7 +105,7 @@ class UpdateIntake:
         if intake.verdict == "quarantined":
             return self._quarantined(intake.update_id, incoming.kind, intake.reason, body)
         if _too_long(incoming.text):
-            return self._quarantined(intake.update_id, incoming.kind, "too_long", body)
+            return self._quarantined(intake.update_id, incoming.kind, "too_long", body, incoming.chat)
         if intake.verdict != "queue":
             return self._unanswered(intake.update_id, incoming, intake.verdict, intake.reason)
         if not incoming.migrate_to and not allowed(
@@ -118,11 +118,12 @@ class UpdateIntake:
         unsaid = msgspec.structs.replace(incoming, text="")  # what is not said to us, we do not keep
         return AcceptUpdate(bot=self._bot, update=update, incoming=unsaid, verdict=verdict, reason=reason)
 
-    def _quarantined(self, update: int, kind: str, reason: str, body: bytes) -> AcceptUpdate:
+    def _quarantined(self, update: int, kind: str, reason: str, body: bytes, chat: int = 0) -> AcceptUpdate:
+        """Chat 0, which belongs to shard 0, where the body does not tell it; else /forget erases it with the chat."""
         return AcceptUpdate(
             bot=self._bot,
             update=update,
-            incoming=Incoming(kind=kind),  # chat 0, so that it belongs to shard 0
+            incoming=Incoming(kind=kind, chat=chat),
             verdict="quarantined",
             reason=reason,
             raw=body[:RAW_KEPT],

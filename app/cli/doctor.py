@@ -29,7 +29,7 @@ SHOWN = 20  # ids in a cell; --lost and --json give them all
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @target_option
 def doctor(lost: bool, replay_dead: bool, as_json: bool, target: str | None) -> None:
-    """Look for updates without an end; exits with 1 when something is lost, stuck, missing or not delivered.
+    """Look for updates without an end; exits with 1 when something is lost, stuck, missing or refused.
 
     Looks into the store: FIRSTLIGHT_STORE, or that of this folder's plane. Of a plane and of Modal the actors
     are asked as well.

@@ -17,13 +17,15 @@ from google.cloud.firestore import AsyncClient
 
 from actors import turns
 from actors.meter import Meter
-from actors.ports import SessionStore, UpdateRecord
+from actors.ports import SessionStore, TokenRefused, UpdateRecord
 from app.cli import cli
 from app.dead_letters import replay_dead
 from app.doctor import LOOKED_AT, Findings, examine, with_actors
 from app.settings import load
 from app.store.database import Database, choose
+from app.telegram.addressing import BotIdentity
 from app.telegram.client import TelegramClient
+from app.telegram.methods import WebhookInfo
 from app.telegram.simulator import TelegramSimulator
 from contracts.turns import Chunk, ChunkState, Incoming, TurnState
 from tests.app.service_kit import REPLY_S, serving, settings
@@ -221,6 +223,36 @@ def test_an_actor_that_is_away_or_degraded_is_a_finding(told: dict[str, str], wr
     found = with_actors(Findings(ok=True), {"ChatAgent": told, "SkillRegistryActor": {"degraded": ""}})
     assert (not wrong, wrong) == (found.ok, found.actors)
     assert not with_actors(Findings(ok=False), {}).ok
+
+
+async def test_a_token_that_telegram_refuses_is_a_finding(
+    healthy: Patient, telegram: TelegramSimulator
+) -> None:
+    """Only an operator can mend it; the token itself is not told."""
+    async with _client("42:canary", telegram.url) as client:
+        found = await examine(healthy.database, client)
+    assert found.webhook is not None
+    assert (False, "") == (found.ok, found.webhook.unasked)
+    assert "Telegram refuses TELEGRAM_BOT_TOKEN (getMe: 401 Unauthorized)" == found.webhook.problem
+    assert "canary" not in repr(found)
+
+
+async def test_a_method_that_is_not_there_says_nothing_of_the_token(healthy: Patient) -> None:
+    """Telegram answers 404 to a wrong token as well; `getMe` tells the two apart."""
+
+    class WithoutWebhooks(TelegramClient):
+        async def get_webhook_info(self) -> WebhookInfo:
+            raise TokenRefused("getWebhookInfo: 404 Not Found")
+
+        async def get_me(self) -> BotIdentity:
+            return BotIdentity(42, "bot")
+
+    found = await examine(healthy.database, WithoutWebhooks("42:canary"))
+    assert found.webhook is not None
+    assert (True, "Telegram can't be asked: getWebhookInfo: 404 Not Found") == (
+        found.ok,
+        found.webhook.unasked,
+    )
 
 
 # ---------------------------------------------------------------- the command

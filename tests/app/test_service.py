@@ -3,17 +3,21 @@
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import aiohttp
+import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from actors.ports import StoreDenied
 from app.dev import simulated
 from app.fleet import stats_of
 from app.polling import Polling
 from app.service import Service
-from app.settings import SqliteAddress
+from app.settings import Secret, SqliteAddress
 from app.sweeper import sweep
 from app.telegram.simulator import TelegramSimulator
 from app.telegram.simulator_faults import CallFault, DeliveryFault
@@ -116,6 +120,31 @@ async def test_a_reply_that_may_have_been_sent_is_not_repeated(
         counters = (await _stats(service, "SessionCacheActor[0]")).counters
     assert 2 == len(telegram.replies(5))
     assert 1 == counters["turns_unknown"]
+
+
+async def test_a_refused_token_is_told_in_health_and_log(telegram: TelegramSimulator, tmp_path: Path) -> None:
+    """B4: stop and alarm: `degraded` with the reason in one line, which does not hold the token."""
+    revoked = simulated(settings(tmp_path), telegram, telegram.url)
+    service = Service(msgspec.structs.replace(revoked, telegram_token=Secret("42:canary")))
+    with capture_logs() as logs:
+        await service.start()
+        try:
+            async with aiohttp.ClientSession() as http, http.get(f"{service.url}/health") as answer:
+                health = await answer.json()
+            async with asyncio.timeout(REPLY_S):
+                while not _alarms(logs):  # noqa: ASYNC110 - a log rings no bell
+                    await asyncio.sleep(0.01)
+        finally:
+            await service.stop()
+    assert "degraded" == health["status"]
+    assert "telegram: getMe: 401 Unauthorized" == health["actors"]["ChatAgent"]["reason"]
+    assert "canary" not in repr(logs)
+
+
+def _alarms(logs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [
+        each for each in logs if ("telegram_token_refused", "error") == (each["event"], each["log_level"])
+    ]
 
 
 async def test_a_store_that_can_not_be_used_stops_the_start(

@@ -190,6 +190,21 @@ async def test_a_lease_that_is_stored_late_takes_no_turn_from_who_is_sending(
     assert world.state(1) == "answered"
 
 
+async def test_an_append_whose_reply_was_lost_makes_the_memory_suspect(
+    world: World, other: Container
+) -> None:
+    """What came with it and what the other owner ended meanwhile make the same number, and another mailbox."""
+    first = world.containers[0]
+    await world.accept(1)
+    first.store.fail("append", "after")
+    await world.accept(2)
+    at(world, other)
+    await world.ask(commit(await claim(world)))
+    at(world, first)
+    await world.accept(3)
+    assert (await claim(world, "two")).update == 2
+
+
 async def test_a_lease_that_is_stored_after_its_turn_has_ended_holds_nobody_up(
     world: World, other: Container
 ) -> None:

@@ -192,10 +192,10 @@ async def test_the_same_unreadable_body_is_one_record(web: Service) -> None:
 
 @pytest.mark.parametrize(("text", "verdict"), [("é" * 16_384, "queue"), ("é" * 16_385, "quarantined")])
 async def test_a_text_over_32_kib_is_set_aside(web: Service, text: str, verdict: str) -> None:
-    """No Telegram text is that long, and the mailbox must not carry one."""
+    """No Telegram text is that long, and the mailbox must not carry one; /forget erases it with its chat."""
     response = await web.post(message(text=text))
     (kept,) = web.accepted
-    assert (response.status, kept.verdict, kept.update) == (200, verdict, 1)
+    assert (response.status, kept.verdict, kept.update, kept.incoming.chat) == (200, verdict, 1, 7)
 
 
 @pytest.mark.parametrize(
