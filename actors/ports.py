@@ -180,7 +180,10 @@ class SessionStore(Protocol):
         """Write a session if the stored version equals `session.version`; gives the new version."""
 
     async def write_lease(self, chat: int, lease: LeaseRecord | None) -> None:
-        """Write the chat's lease, renewed at store time now (`age_s` is ignored); None gives it up."""
+        """Write the chat's lease, renewed at store time now (`age_s` is ignored); None gives it up.
+
+        It is written beside the work, so that it may come late: of an update that has ended it changes nothing.
+        """
 
     async def recent_sessions(self, shard: int, limit: int) -> SessionBatch:
         """Give the shard's most recently written sessions, newest first, without tombstones: one query."""

@@ -179,10 +179,10 @@ class MemoryDatabase:
         return self._put_session(session, operation, self._next())
 
     def write_lease(self, chat: int, lease: LeaseRecord | None) -> None:
-        """Renew the chat's lease now, or drop it."""
+        """Renew the chat's lease now, or drop it; one of an update that has ended comes too late."""
         if lease is None:
             self.tables.leases.pop(chat, None)
-        else:
+        elif any(record.key == lease.update_key for record in self.mailbox(chat)):
             self.tables.leases[chat] = StoredLease(lease, self._now())
 
     def write_image(self, name: str, image: StoredImage) -> int:

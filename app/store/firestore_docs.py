@@ -2,7 +2,7 @@
 
 `telegram_sessions/{chat}`    shard, updated_at, deleted, body, op, revision, expires_at (tombstones only)
 `mailboxes/{chat}`            tickets (update keys in arrival order), waiting, revision (the session's),
-                              leases {update key: {lease, owner, attempt, renewed_at}}, at most one of them
+                              leases {update key: {lease, owner, attempt, renewed_at}}
 `updates/{bot}:{update}`      chat, shard, state, open, reason, body, erased, accepted_at, op, accept_op,
                               ended_at and expires_at (once it has ended)
 `op` names the write that a document is the result of, so that a repeated write is recognised.
@@ -95,7 +95,7 @@ def _mailbox_change(write: TurnWrite) -> Change:
     change = _count(record.chat) if record.open else _dequeue(record)
     fields: dict[str, Any] = {}
     times: tuple[str, ...] = ()
-    if record.open and write.lease is not None:
+    if record.open and write.lease is not None:  # all of them, so that those of ended turns go
         fields["leases"], times = _leases(write.lease), _renewed(write.lease)
     increments = dict(change.increments)
     if write.session is not None:
@@ -139,11 +139,16 @@ def lease_change(chat: int, lease: LeaseRecord | None) -> Change:
     if lease is None:
         return Change(document=mailbox_path(chat), cleared=("leases",))
     fields = {"leases": _leases(lease)}
-    return Change(document=mailbox_path(chat), fields=fields, server_times=_renewed(lease))
+    return Change(
+        document=mailbox_path(chat),
+        fields=fields,
+        paths=(_lease_path(lease.update_key),),
+        server_times=_renewed(lease),
+    )
 
 
 def _leases(lease: LeaseRecord) -> dict[str, Any]:
-    """By its update's key, so that the end of a turn can take its own lease along without reading any."""
+    """By its update's key: without reading any, the end of a turn takes its own along, and a late one harms none."""
     return {lease.update_key: {name: getattr(lease, name) for name in ("lease", "owner", "attempt")}}
 
 
@@ -242,12 +247,12 @@ def read_tickets(document: Any) -> tuple[str, ...]:
 
 
 def read_lease(document: Any, read_at_us: int) -> LeaseRecord | None:
-    """Give a mailbox's lease, its age by store time alone. Raises UnreadableDocument."""
+    """Give the lease that was renewed last of those of waiting turns, its age by store time. Raises as above."""
     leases = read_map(document.fields, "leases") if "leases" in document.fields else {}
-    if not leases:
+    waiting = {key: read_map(leases, key) for key in read_tickets(document) if key in leases}
+    if not waiting:
         return None
-    key = next(iter(leases))
-    fields = read_map(leases, key)
+    key, fields = max(waiting.items(), key=lambda item: read_micros(item[1], "renewed_at"))
     age_us = read_at_us - read_micros(fields, "renewed_at")
     return LeaseRecord(
         lease=read_text(fields, "lease"),

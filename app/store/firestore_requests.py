@@ -29,6 +29,8 @@ class When(Enum):
 class Change(Value, frozen=True, kw_only=True):
     """One write of a commit: it merges the named fields and leaves the others, never replaces a document.
 
+    `paths` names parts of the fields, by dotted paths, where not the whole of them is meant.
+
     `increments` and `server_times` may name a field inside of a map by a dotted path; the results of
     `increments` come back with the commit. `added` and `removed` are elements of arrays. `when` may be a
     version (update time in microseconds) that the document must have. `deleted` names nothing and deletes the
@@ -37,6 +39,7 @@ class Change(Value, frozen=True, kw_only=True):
 
     document: str
     fields: Mapping[str, Any] = {}
+    paths: tuple[str, ...] = ()
     cleared: tuple[str, ...] = ()
     increments: Mapping[str, int | float] = {}
     server_times: tuple[str, ...] = ()
@@ -84,7 +87,7 @@ def fill_write(write: Any, change: Change, root: str) -> None:
     if change.when is not When.ABSENT:  # a new document goes out whole, as Google's own `create` sends it
         # An empty mask changes no field; without one the document would be replaced.
         write.update_mask.SetInParent()
-        write.update_mask.field_paths.extend((*change.fields, *change.cleared))
+        write.update_mask.field_paths.extend((*(change.paths or change.fields), *change.cleared))
     _add_transforms(write, change)
     _set_condition(write, change.when)
 

@@ -24,7 +24,10 @@ _WRITE_SESSION: Final = """
     ON CONFLICT (chat) DO UPDATE SET shard = excluded.shard, body = excluded.body, version = excluded.version,
         updated_at = excluded.updated_at, operation = excluded.operation, expires_at = excluded.expires_at
 """
-_WRITE_LEASE: Final = "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?, ?, ?)"
+_WRITE_LEASE: Final = """
+    INSERT OR REPLACE INTO leases SELECT ?1, ?2, ?3, ?4, ?5, ?6
+    WHERE EXISTS (SELECT 1 FROM updates WHERE open = 1 AND chat = ?1 AND bot || ':' || "update" = ?4)
+"""
 _COUNT_RUN: Final = """
     INSERT INTO skills VALUES (?, 1, ?, ?, ?)
     ON CONFLICT (name) DO UPDATE SET run_count = run_count + 1,
@@ -73,7 +76,7 @@ def write_session(commit: Commit, session: SessionRecord, operation: str) -> int
 
 
 def write_lease(commit: Commit, chat: int, lease: LeaseRecord | None) -> None:
-    """Write the chat's lease as renewed now, or drop it."""
+    """Write the chat's lease as renewed now, or drop it; one of an update that has ended comes too late."""
     if lease is None:
         commit.connection.execute("DELETE FROM leases WHERE chat = ?", (chat,))
         return

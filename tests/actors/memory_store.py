@@ -152,7 +152,7 @@ class MemorySessionStore(SessionStore):
         def apply() -> None:
             if lease is None:
                 self.database.leases.pop(chat, None)
-            else:
+            elif any(one.key == lease.update_key for one in self.database.open_of(chat)):
                 self.database.leases[chat] = lease, self.database.now()
 
         await self._write("write_lease", apply)

@@ -177,6 +177,7 @@ async def test_many_chats_cost_two_reads_at_most(backend: Backend) -> None:
 
 async def test_lease_age_is_store_time(backend: Backend) -> None:
     """A lease grows older by itself and starts at zero when renewed; the writer's own `age_s` is ignored."""
+    await stored(backend, update(1))
     await backend.sessions.write_lease(CHAT, msgspec.structs.replace(lease(), age_s=1000.0))
     first = (await backend.sessions.read_chat(CHAT)).lease
     await asyncio.sleep(0.05)
@@ -287,9 +288,10 @@ async def test_a_session_that_should_not_exist_is_a_conflict(backend: Backend) -
     assert before == await backend.sessions.read_chat(CHAT)
 
 
-async def test_a_turn_of_no_update_is_a_conflict(backend: Backend) -> None:
-    """An update that is not stored is not created by its turn."""
-    absent = msgspec.structs.replace(update(1), version=1)
+@pytest.mark.parametrize("version", [0, 1])
+async def test_a_turn_of_no_update_is_a_conflict(backend: Backend, version: int) -> None:
+    """An update that is not stored is not created by its turn, at whatever version."""
+    absent = msgspec.structs.replace(update(1), version=version)
     with pytest.raises(VersionConflict) as conflict:
         await backend.sessions.write_turn(step(absent, session=session()))
     assert conflict.value.what == "update"

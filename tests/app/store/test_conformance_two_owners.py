@@ -27,6 +27,38 @@ async def test_a_step_without_a_lease_leaves_the_stored_one(backend: Backend) ->
     assert found.lease == "lease-1"
 
 
+async def test_an_end_leaves_the_lease_of_another_turn(backend: Backend) -> None:
+    """Whoever took up the chat's next turn meanwhile still has it."""
+    record, _ = await stored(backend, update(1)), await stored(backend, update(2))
+    await backend.sessions.write_lease(CHAT, lease(2))
+    await backend.sessions.write_turn(step(ended(record)))
+    found = (await backend.sessions.read_chat(CHAT)).lease
+    assert found is not None
+    assert (found.lease, found.update_key) == ("lease-2", "7:2")
+
+
+async def test_a_late_lease_takes_no_other_turns_place(backend: Backend) -> None:
+    """It is written beside the work: when it comes, its turn may have ended and the next one be under way."""
+    first, second = await stored(backend, update(1)), await stored(backend, update(2))
+    await backend.sessions.write_turn(step(ended(first)))
+    await backend.sessions.write_turn(step(second, lease=lease(2)))
+    await backend.sessions.write_lease(CHAT, lease(1))
+    found = (await backend.sessions.read_chat(CHAT)).lease
+    assert found is not None
+    assert found.lease == "lease-2"
+
+
+async def test_a_turn_repeated_after_its_texts_were_erased_tells_the_session(backend: Backend) -> None:
+    """The update's version has moved with the erasing, the session's has not."""
+    record = await stored(backend, update(1))
+    write = step(ended(record), session=session())
+    first = await backend.sessions.write_turn(write)
+    await backend.sessions.erase_updates(CHAT)
+    again = await backend.sessions.write_turn(write)
+    assert again.update_version > first.update_version
+    assert (again.session_version, again.revision) == (first.session_version, first.revision)
+
+
 async def test_an_end_drops_the_lease_that_it_names(backend: Backend) -> None:
     """The end of a turn leaves no lease behind, whatever the write says."""
     record = await stored(backend, update(1))

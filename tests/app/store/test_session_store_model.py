@@ -259,15 +259,23 @@ class StoreAgainstModel(RuleBasedStateMachine):
         version = self.run(self.backend.sessions.write_session(record, operation))
         assert version == self.model.session_version(record.chat)
 
-    @rule(chat=A_CHAT, place=st.integers(0, 3), attempt=st.integers(1, 3))
-    def write_lease(self, chat: int, place: int, attempt: int) -> None:
-        """Whoever writes the lease of a waiting turn last has it."""
+    @rule(chat=A_CHAT, attempt=st.integers(1, 3))
+    def write_lease(self, chat: int, attempt: int) -> None:
+        """Whoever writes the lease of the first turn last has it."""
         box = self.model.mailbox(chat)
         if not box:
             return
-        held = lease(box[place % len(box)].update, attempt=attempt)
+        held = lease(box[0].update, attempt=attempt)
         self.run(self.backend.sessions.write_lease(chat, held))
         self.model.leases[chat] = held
+
+    @precondition(lambda self: any(not one.open for one in self.model.updates.values()))
+    @rule(place=A_PLACE)
+    def write_lease_late(self, place: int) -> None:
+        """The lease of a turn that has ended takes no other one's place."""
+        ended = [one for one in self.model.updates.values() if not one.open]
+        late = ended[place % len(ended)]
+        self.run(self.backend.sessions.write_lease(late.chat, lease(late.update)))
 
     @rule(chat=A_CHAT)
     def give_up_lease(self, chat: int) -> None:
