@@ -23,7 +23,7 @@ TURN_STEPS: Final[Mapping[TurnState, frozenset[TurnState]]] = {
     "committed": frozenset({"committed", "answered", "unknown", "dead_lettered"}),
 }
 CHUNK_STEPS: Final[Mapping[ChunkState, frozenset[ChunkState]]] = {
-    "planned": frozenset({"sending", "failed"}),
+    "planned": frozenset({"sending"}),
     "sending": frozenset({"planned", "sent", "failed", "unknown"}),
 }
 

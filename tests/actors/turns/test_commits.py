@@ -115,9 +115,9 @@ async def test_the_same_requests_twice_do_nothing_twice(world: World) -> None:
     """D4: every request of a turn may run again, also after the turn's end."""
     commit = await claimed(world)
     for request in (commit, mark(commit, 0), mark(commit, 1)):
-        await world.ask(request)
+        first = await world.ask(request)
         ends = dict(world.database.ends)
-        await world.ask(request)
+        assert type(await world.ask(request)) is type(first)
         assert dict(world.database.ends) == ends
     assert await world.ask(commit) == TurnCommitted()
     assert (await loaded(world)).session.turns == 1
@@ -240,6 +240,19 @@ async def test_an_outdated_memory_lets_nobody_send(world: World) -> None:
     begin = BeginSending(chat=CHAT, bot=BOT, update=1, lease=commit.lease, index=0)
     assert await world.ask(begin) == DeliveryRecorded(next=0, waiting=1)
     assert world.turn(1).chunks[0].state == "sending"
+
+
+async def test_an_outdated_memory_tells_nobody_to_send_again(world: World) -> None:
+    """I2: who commits once more is told what the store says is being sent, not what this shard remembers."""
+    commit = await claimed(world)
+    await world.ask(commit)
+    old = world.now
+    await world.boot()
+    await world.ask(mark(commit, 0))
+    world.shard_place.actor = old.shard
+    again = await world.ask(commit)
+    assert isinstance(again, TurnCommitted)
+    assert [chunk.state for chunk in again.chunks] == ["sent", "sending"]
 
 
 @pytest.mark.parametrize("mishap", ["before", "after"])

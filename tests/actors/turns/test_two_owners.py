@@ -6,6 +6,7 @@ import random
 import pytest
 
 from actors.ports import LeaseRecord, Prompt
+from contracts.faults import LeaseLost
 from contracts.sessions import (
     AcceptUpdate,
     ClaimTurn,
@@ -13,6 +14,7 @@ from contracts.sessions import (
     LeaseRenewed,
     MarkDelivered,
     NothingWaiting,
+    OutboxClaimed,
     ReleaseTurn,
     RenewLease,
     TurnClaimed,
@@ -168,6 +170,22 @@ async def test_a_loser_that_hands_back_does_not_free_the_turn_of_the_winner(
     await world.ask(ReleaseTurn(chat=CHAT, lease=loser.lease))
     assert isinstance(await world.ask(ClaimTurn(chat=CHAT, owner="three")), TurnHeld)
     assert world.state(1) == "committed"
+
+
+async def test_who_lost_a_turn_holds_it_up_for_nobody(world: World, other: Container) -> None:
+    """The lease that lost is dropped with the commit that lost, and does not live on in this memory."""
+    held_back(world.containers[0])
+    await world.accept(1)
+    loser = await claim(world)
+    at(world, other)
+    winner = await claim(world, "two")
+    await world.ask(commit(winner, "one"))
+    unsent = MarkDelivered(chat=CHAT, bot=BOT, update=1, lease=winner.lease, index=0, state="planned")
+    await world.ask(unsent)
+    await world.ask(ReleaseTurn(chat=CHAT, lease=winner.lease))
+    at(world, world.containers[0])
+    assert isinstance(await world.ask(commit(loser, "one")), LeaseLost)
+    assert isinstance(await world.ask(ClaimTurn(chat=CHAT, owner="three")), OutboxClaimed)
 
 
 async def test_a_lease_that_is_stored_late_takes_no_turn_from_who_is_sending(
