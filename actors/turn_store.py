@@ -198,7 +198,7 @@ class TurnStore:
     ) -> None:
         """Give the turn its end."""
         ended = turns.step(record, turn, state, reason)
-        written = await self.write(ended, operation=f"{record.key}:end:{record.version}")
+        written = await self.write(ended, operation=f"{turn.lease}:{record.key}:end:{record.version}")
         self.ended(box, msgspec.structs.replace(ended, version=written.update_version), written)
 
     def ended(self, box: Mailbox, record: UpdateRecord, written: TurnWritten) -> None:
