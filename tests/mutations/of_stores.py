@@ -152,6 +152,13 @@ OUTBOX: Final = (
 
 LEASE: Final = (
     Break(
+        "firestore: a chat is read in two halves",
+        FIRESTORE,
+        " if not head.is_torn(waiting)}",
+        "}",
+        "tests/app/store/test_firestore_documents.py::test_a_chat_is_read_at_one_moment",
+    ),
+    Break(
         "sqlite: a step leaves its lease to the background",
         SQLITE,
         "if write.update.open and write.lease is not None:",

@@ -52,6 +52,13 @@ DEDUPE: Final = (
 
 COMPARE_AND_SET: Final = (
     Break(
+        "another owner's end of a turn is taken for one's own",
+        STORE,
+        'operation=f"{turn.lease}:{record.key}:end:{record.version}")',
+        'operation=f"{record.key}:end:{record.version}")',
+        "tests/actors/turns/test_two_owners.py::test_two_owners_that_end_a_turn_are_not_taken_for_one",
+    ),
+    Break(
         "a commit over a session that had moved does not read it again",
         JOURNAL,
         "self._store.sessions.unlearn(request.chat)",

@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+from actors.mailbox import LEASE_S
 from actors.ports import LeaseRecord, Prompt
 from contracts.faults import LeaseLost
 from contracts.sessions import (
@@ -170,6 +171,20 @@ async def test_a_loser_that_hands_back_does_not_free_the_turn_of_the_winner(
     await world.ask(ReleaseTurn(chat=CHAT, lease=loser.lease))
     assert isinstance(await world.ask(ClaimTurn(chat=CHAT, owner="three")), TurnHeld)
     assert world.state(1) == "committed"
+
+
+async def test_two_owners_that_end_a_turn_are_not_taken_for_one(world: World, other: Container) -> None:
+    """Whoever comes second with another end is told so: it is no repetition of the first one's write."""
+    await world.accept(1)
+    first = await claim(world)
+    await world.ask(commit(first, "one"))
+    await asyncio.sleep(LEASE_S)
+    at(world, other)
+    assert isinstance(await world.ask(ClaimTurn(chat=CHAT, owner="two")), NothingWaiting)
+    at(world, world.containers[0])
+    sent = MarkDelivered(chat=CHAT, bot=BOT, update=1, lease=first.lease, index=0)
+    assert isinstance(await world.ask(sent), LeaseLost)
+    assert world.state(1) == "unknown"
 
 
 async def test_who_lost_a_turn_holds_it_up_for_nobody(world: World, other: Container) -> None:

@@ -1,6 +1,7 @@
 """What stands in the database: seen by Google's own client, and with documents in it that nobody should write."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 from google.cloud.firestore import SERVER_TIMESTAMP, AsyncClient
 
 from actors.ports import LeaseRecord, SessionRecord, StoreDenied, TurnWrite, VersionConflict
+from app.store.firestore import FirestoreSessionStore
+from app.store.firestore_client import Found
 from app.store.firestore_docs import TOMBSTONE_KEPT, UPDATE_KEPT
 from tests.app.store.firestore_rig import Rig, accepted, opened
 from tests.emulator import Emulator
@@ -131,6 +134,33 @@ async def test_two_containers_that_own_one_shard(emulator: Emulator, project: st
         await asyncio.gather(*(add_letter(rig, letter) for rig, letter in [(one, b"a"), (two, b"b")] * 5))
         (session,) = (await one.sessions.read_sessions([7])).sessions
     assert bytes(sorted(session.body)) == b"aaaaabbbbb"
+
+
+class Interrupted(FirestoreSessionStore):
+    """A store that is overtaken by another container's commit once, between the two waves of a reading."""
+
+    overtaken: Callable[[], Awaitable[object]] | None = None
+
+    async def _get(self, paths: Sequence[str]) -> Found:
+        found = await super()._get(paths)
+        overtaken, self.overtaken = self.overtaken, None
+        if overtaken is not None:
+            await overtaken()
+        return found
+
+
+async def test_a_chat_is_read_at_one_moment(rig: Rig) -> None:
+    """I2: a turn that was committed between the waves comes with the lease that was written with it."""
+    appended = await rig.sessions.append(accepted(1))
+    held = LeaseRecord(lease="l", owner="o", update_key="1:1")
+    step = accepted(1, state="committed", version=appended.version)
+    write = TurnWrite(operation="op", update=step, lease=held)
+    store = Interrupted(rig.database, rig.meter)
+    store.overtaken = lambda: rig.sessions.write_turn(write)
+    state = await store.read_chat(7)
+    assert [record.state for record in state.open_updates] == ["committed"]
+    assert state.lease is not None
+    assert state.lease.lease == "l"
 
 
 async def add_letter(rig: Rig, letter: bytes) -> None:
