@@ -11,7 +11,7 @@ DOCS: Final = "app/store/firestore_docs.py"
 DEDUPE: Final = (
     Break(
         "sqlite: an update that is there is written again",
-        "app/store/sqlite_writer.py",
+        "app/store/sqlite_appends.py",
         'ON CONFLICT (bot, "update") DO NOTHING',
         'ON CONFLICT (bot, "update") DO UPDATE SET body = excluded.body',
         "tests/app/store/test_conformance_sessions.py::test_append_twice[sqlite]",

@@ -10,7 +10,7 @@ from google.cloud.firestore import SERVER_TIMESTAMP, AsyncClient
 
 from actors.ports import LeaseRecord, SessionRecord, StoreDenied, TurnWrite, VersionConflict
 from app.store.firestore import FirestoreSessionStore
-from app.store.firestore_client import Found
+from app.store.firestore_answers import Found
 from app.store.firestore_docs import TOMBSTONE_KEPT, UPDATE_KEPT
 from tests.app.store.firestore_rig import Rig, accepted, opened
 from tests.emulator import Emulator

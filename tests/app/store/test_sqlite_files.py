@@ -242,6 +242,7 @@ async def test_poison_statistics(path: Path, skills: SqliteSkillStatsStore, pois
 
 async def test_a_clock_that_jumped_back(path: Path, store: SqliteSessionStore) -> None:
     """A lease from the future is an old one: somebody may take the turn."""
+    await store.append(update(1))
     await store.write_lease(CHAT, lease(1))
     by_hand(path, "UPDATE leases SET renewed_at = renewed_at + 600")
     held = (await store.read_chat(CHAT)).lease
