@@ -146,7 +146,14 @@ class Cache(Shelf[K, V]):
     def _get_late(
         self, key: K, entry: Entry[V], now: float, refresh: Loader[K, V] | None
     ) -> Versioned[V] | None:
-        """Answer from an entry that is not fresh: expired, absent or stale."""
+        """Answer from an entry that is not fresh: confirmed since, expired, absent or stale."""
+        renewed = self._renewed(key, entry)
+        if renewed is not entry:
+            self._entries[key] = entry = renewed
+        if now < entry.fresh_until:
+            self._hits += 1
+            self._touch(key)
+            return entry
         if now >= entry.expires_at:
             self._drop(key)
             self._expirations += 1

@@ -6,6 +6,8 @@ from sys import getsizeof
 from typing import Final, Generic, TypeVar
 from zlib import crc32
 
+import msgspec
+
 from actors.cache_values import Entry, Seeded, Versioned, refuse_mutable
 
 K = TypeVar("K", bound=int | str)
@@ -21,6 +23,8 @@ JITTER: Final = 0.1
 """Lifetimes vary by this share of themselves, so that what was warmed together does not expire together."""
 
 NEVER: Final = float("-inf")
+
+_ROUNDING_S: Final = 1e-6  # of times that were added to and subtracted from
 
 _SHORTEST: Final = 1.0 - JITTER
 _STEP: Final = 2.0 * JITTER / 0xFFFFFFFF  # of a 32-bit digest
@@ -46,6 +50,8 @@ class Shelf(Generic[K, V]):
     __slots__ = (
         "_bytes",
         "_clock",
+        "_confirmed_at",
+        "_confirmed_from",
         "_entries",
         "_evictions",
         "_floors",
@@ -84,6 +90,7 @@ class Shelf(Generic[K, V]):
         self._touch: Callable[[K], None] = self._entries.move_to_end  # bound once: a hit pays for each dot
         self._floors: dict[K, Floor] = {}
         self._immutable: set[type] = set()
+        self._confirmed_at = self._confirmed_from = NEVER
         self._bytes = self._evictions = self._rejected = self._oversized = 0
 
     def __len__(self) -> int:
@@ -93,7 +100,11 @@ class Shelf(Generic[K, V]):
     def peek(self, key: K) -> Versioned[V] | None:
         """Give what `get` would, without counting it or making it recent."""
         entry = self._entries.get(key)
-        return entry if entry is not None and self._clock() < entry.expires_at else None
+        return entry if entry is not None and self._clock() < self._end(key, entry) else None
+
+    def keys(self) -> list[K]:
+        """List the keys, hottest first, the absent and the expired ones among them."""
+        return list(reversed(self._entries))
 
     def items(self) -> list[tuple[K, V, int]]:
         """List (key, value, version) of what is not past its end, hottest first, as `seed` takes them."""
@@ -101,8 +112,23 @@ class Shelf(Generic[K, V]):
         return [
             (key, entry.value, entry.version)
             for key, entry in reversed(self._entries.items())
-            if entry.value is not None and now < entry.expires_at
+            if entry.value is not None and now < self._end(key, entry)
         ]
+
+    def peek_since(self, key: K, since: float) -> Versioned[V] | None:
+        """Give a value that was read from the store, or confirmed, at the clock's `since` or later."""
+        entry = self._entries.get(key)
+        if entry is None or entry.value is None or self._clock() >= self._end(key, entry):
+            return None
+        return entry if self._read_at(key, entry) >= since - _ROUNDING_S else None
+
+    def confirm(self, read_at: float, since: float = NEVER) -> None:
+        """Count ages from `read_at`: all values that are held then, and were read at `since` or later, still stood.
+
+        It costs the same however much is held, and a hit nothing: a value is renewed when its time is over.
+        Absences are not renewed, they are short-lived anyway.
+        """
+        self._confirmed_at, self._confirmed_from = read_at, since
 
     def put(self, key: K, value: V, version: int) -> bool:
         """Hold what was durably written or read at `version`; gives whether it is held now.
@@ -123,12 +149,13 @@ class Shelf(Generic[K, V]):
             key, None, version, self._size(key, None), self._clock()
         )
 
-    def seed(self, entries: Iterable[tuple[K, V, int]]) -> Seeded:
+    def seed(self, entries: Iterable[tuple[K, V, int]], read_at: float | None = None) -> Seeded:
         """Hold many (key, value, version) at once, hottest first, each colder than all that was there before.
 
-        Seeding pushes nothing out: what finds no room is left to be loaded on demand. Raises as `put`.
+        Seeding pushes nothing out: what finds no room is left to be loaded on demand. Ages count from
+        `read_at` (now). Raises as `put`.
         """
-        now = self._clock()
+        now = self._clock() if read_at is None else read_at
         kept = newer = no_room = 0
         for key, value, version in entries:
             size = self._size(key, value)
@@ -209,6 +236,28 @@ class Shelf(Generic[K, V]):
         return Entry(
             value, version, fresh_until=end, expires_at=end + self._stale_s, refresh_at=end, size=size
         )
+
+    def _renewed(self, key: K, entry: Entry[V]) -> Entry[V]:
+        """Give the entry with its age counted from the last confirmation, if that covers it."""
+        end = self._end(key, entry)
+        if end <= entry.expires_at:
+            return entry
+        fresh_until = end - self._stale_s
+        return msgspec.structs.replace(
+            entry, fresh_until=fresh_until, expires_at=end, refresh_at=fresh_until, failures=0
+        )
+
+    def _end(self, key: K, entry: Entry[V]) -> float:
+        """When the entry's time is over, by its own reading or by a later confirmation."""
+        if self._confirmed_at == NEVER or entry.value is None:
+            return entry.expires_at
+        if not self._confirmed_from - _ROUNDING_S <= self._read_at(key, entry) < self._confirmed_at:
+            return entry.expires_at
+        return self._confirmed_at + self._ttl_s * spread(key) + self._stale_s
+
+    def _read_at(self, key: K, entry: Entry[V]) -> float:
+        """When a value was read: worked out, because hits need only its end."""
+        return entry.fresh_until - self._ttl_s * spread(key)
 
     def _drop(self, key: K) -> bool:
         entry = self._entries.pop(key, None)

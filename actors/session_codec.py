@@ -20,6 +20,14 @@ def unpack(body: bytes) -> Session:
     return _decode(body)
 
 
+def is_of(body: bytes, chat: int) -> bool:
+    """Whether these bytes are a session, and this chat's."""
+    try:
+        return unpack(body).chat == chat
+    except UNREADABLE:
+        return False
+
+
 def pack(session: Session, over: bytes = b"") -> bytes:
     """Give the session's bytes; what `over` holds beside our fields, a newer version's, is kept."""
     if not over:

@@ -123,8 +123,7 @@ class LocalSystem:
         await asyncio.gather(running.sweeper, return_exceptions=True)
         await self._retire(self._agent)
         await running.world.background.drain(DRAIN_S)
-        for role in (self._skills, *self._shards):
-            await self._retire(role)
+        await asyncio.gather(*map(self._retire, (self._skills, *self._shards)))  # each writes its warm image
         await running.database.close()
 
     async def close(self) -> None:

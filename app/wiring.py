@@ -10,7 +10,7 @@ from actors.actor import Actor
 from actors.chat_agent import ChatAgent
 from actors.meter import Meter
 from actors.ports import Model, SkillFiles, StoreError, Telegram
-from actors.session_cache import SessionCacheActor
+from actors.session_cache import SessionCacheActor, SessionCacheOptions
 from actors.skill_registry import SkillRegistryActor
 from app.fleet import Fleet
 from app.lazily import load
@@ -84,16 +84,17 @@ def skill_registry(
 
 
 def session_cache(settings: Settings, world: World, database: Database, shard: int) -> SessionCacheActor:
-    """One shard of the SessionCacheActor; `settings` is taken so that all three read alike."""
-    del settings
+    """One shard of the SessionCacheActor."""
     meter = Meter()
     return SessionCacheActor(
         shard,
         store=database.sessions(meter),
+        images=database.warm(meter),
         meter=meter,
         clock=world.clock,
         chance=world.chance,
         background=world.background,
+        options=SessionCacheOptions(shards=settings.shards),
     )
 
 

@@ -80,6 +80,7 @@ class Crew:
         return SessionCacheActor(
             shard,
             store=self.sessions(container, meter),
+            images=self.warm(container, meter),
             meter=meter,
             clock=container.clock,
             chance=container.chance,

@@ -21,6 +21,7 @@ from actors.ports import (
     UpdateRecord,
     VersionConflict,
 )
+from actors.warm_ports import SessionChanges, StoredImage, WarmStore
 from contracts.skills import SetAside
 from contracts.turns import TurnState
 from tests.actors.fakes import Life
@@ -42,9 +43,14 @@ class MemoryDatabase:
         self.leases: dict[int, tuple[LeaseRecord, float]] = {}
         self.operations: dict[str, str] = {}
         self.poison: dict[int, SetAside] = {}
+        self.images: dict[str, StoredImage] = {}
         self.ends: Counter[str] = Counter()
         self.written: dict[int, list[SessionRecord]] = defaultdict(list)
         self._version = 0
+
+    def newest(self) -> int:
+        """The mark of the newest write."""
+        return self._version
 
     def next_version(self) -> int:
         self._version += 1
@@ -79,7 +85,7 @@ class MemoryDatabase:
         return self.sessions[chat].version if chat in self.sessions else 0
 
 
-class MemorySessionStore(SessionStore):
+class MemorySessionStore(SessionStore, WarmStore):
     """One container's connection to the database. `plan` scripts mishaps by method, `chaos` draws them."""
 
     def __init__(
@@ -194,6 +200,30 @@ class MemorySessionStore(SessionStore):
 
     async def purge(self, limit: int) -> int:
         return await self._write("purge", lambda: 0)
+
+    async def read_image(self, name: str) -> StoredImage | None:
+        return await self._read("read_image", lambda: self.database.images.get(name))
+
+    async def write_image(self, name: str, image: StoredImage) -> int:
+        def apply() -> int:
+            stored = self.database.images.get(name)
+            if (stored.version if stored is not None else 0) != image.version:
+                raise VersionConflict("image")
+            version = self.database.next_version()
+            self.database.images[name] = msgspec.structs.replace(image, version=version)
+            return version
+
+        return await self._write("write_image", apply)
+
+    async def changed_sessions(self, shard: int, since: int, limit: int) -> SessionChanges:
+        def apply() -> SessionChanges:
+            mine = [one for one in self.database.sessions.values() if one.shard == shard]
+            found = sorted((one for one in mine if one.version > since), key=lambda one: -one.version)
+            reaches = found[limit - 1].version if len(found) > limit else since
+            newest = self.database.newest()
+            return SessionChanges(sessions=tuple(found[:limit]), reaches=reaches, watermark=newest)
+
+        return await self._read("changed_sessions", apply)
 
     async def close(self) -> None:
         self.closed = True

@@ -154,6 +154,7 @@ class Container:
         self.shard = SessionCacheActor(
             0,
             store=self.store,
+            images=self.store,
             meter=self.meter,
             clock=VirtualClock(shard_life),
             chance=SeededChance(f"shard{number}", number),

@@ -15,10 +15,13 @@ from actors.cache import Cache
 from actors.meter import Meter
 from actors.ports import SessionBatch, SessionStore, StoreMeter
 from actors.session_cache import SessionCacheActor, SessionCacheOptions
+from actors.warm_ports import SessionChanges, StoredImage, WarmStore
 from app.runtime import SystemChance, SystemClock, Tasks
 from app.store.firestore import FirestoreSessionStore
 from app.store.firestore_client import FirestoreDatabase
+from app.store.firestore_warm import FirestoreWarmStore
 from app.store.sqlite import SqliteDatabase, SqliteSessionStore
+from app.store.sqlite_warm import SqliteWarmStore
 from tests.bench import sessions
 from tests.bench.kit import Awaited, Effort, Samples, Table, Values, rounds_on_loop, rows
 from tests.bench.meters import NoMeter
@@ -46,12 +49,29 @@ class FarSqlite(SqliteSessionStore):
         return await super().read_sessions(chats)
 
 
+class FarSqliteImages(SqliteWarmStore):
+    """The same of the warm image."""
+
+    latency_s = 0.0
+
+    async def read_image(self, name: str) -> StoredImage | None:
+        """Wait, then read."""
+        await asyncio.sleep(self.latency_s)
+        return await super().read_image(name)
+
+    async def changed_sessions(self, shard: int, since: int, limit: int) -> SessionChanges:
+        """Wait, then read."""
+        await asyncio.sleep(self.latency_s)
+        return await super().changed_sessions(shard, since, limit)
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A store at a distance that can be chosen; each `open` gives an adapter of its own on the same database."""
+    """A store at a distance that can be chosen; `open` and `images` give adapters of their own on one database."""
 
     name: str
     open: Callable[[float, StoreMeter], SessionStore]
+    images: Callable[[float, StoreMeter], WarmStore]
 
 
 def run(effort: Effort) -> Table:
@@ -83,7 +103,7 @@ async def _measure(effort: Effort) -> tuple[Samples, dict[str, str]]:
         except EmulatorMissing as missing:
             effort.step(f"Firestore left out: {missing}")
         for place in places:
-            for count, latency_ms in _distances(effort, place):
+            for count, latency_ms in _distances(effort, place.name):
                 case = f"{place.name}, {count} at {latency_ms} ms"
                 one_by_one, warming = f"{case}: one by one", f"{case}: warming"
                 contenders[one_by_one] = partial(_one_by_one, place, count, latency_ms)
@@ -92,12 +112,12 @@ async def _measure(effort: Effort) -> tuple[Samples, dict[str, str]]:
         return await rounds_on_loop(contenders, effort.pick(1, 3), effort), against
 
 
-def _distances(effort: Effort, place: Place) -> Sequence[tuple[int, int]]:
+def _distances(effort: Effort, place: str) -> Sequence[tuple[int, int]]:
     """Sessions and milliseconds; what takes over half a minute one by one is left out."""
     if effort.quick:
         return ((50, 0), (50, 20))
     near = ((50, 0), (50, 20), (50, 50), (500, 0), (500, 20))
-    return (*near, (500, 50)) if place.name == SQLITE else near
+    return (*near, (500, 50)) if place == SQLITE else near
 
 
 # ---------------------------------------------------------------- contenders
@@ -108,6 +128,7 @@ async def _warming(place: Place, count: int, latency_ms: int) -> Values:
     actor = SessionCacheActor(
         0,
         store=place.open(latency_ms / 1000, meter),
+        images=place.images(latency_ms / 1000, meter),
         meter=meter,
         clock=SystemClock(),
         chance=SystemChance(),
@@ -157,7 +178,12 @@ async def _sqlite(effort: Effort) -> AsyncIterator[Place]:
             store.latency_s = latency_s
             return store
 
-        yield Place(SQLITE, far)
+        def images(latency_s: float, meter: StoreMeter) -> WarmStore:
+            store = FarSqliteImages(database, meter)
+            store.latency_s = latency_s
+            return store
+
+        yield Place(SQLITE, far, images)
         await kept.close()
 
 
@@ -180,14 +206,14 @@ async def _firestore(effort: Effort) -> AsyncIterator[Place]:
                 proxy.inject(Fault("delay", times=FOR_EVER, seconds=latency_s))
             return FirestoreSessionStore(database, meter)
 
-        yield Place("Firestore emulator", far)
+        yield Place("Firestore emulator", far, lambda _, meter: FirestoreWarmStore(database, meter))
         await kept.close()
         await proxy.stop()
         emulator.stop()
 
 
 async def _seed(store: SessionStore, effort: Effort) -> None:
-    count = max(count for count, _ in _distances(effort, Place(SQLITE, lambda *_: store)))
+    count = max(count for count, _ in _distances(effort, SQLITE))
     for first in range(1, count + 1, 50):
         chats = range(first, min(first + 50, count + 1))
         await asyncio.gather(*(store.write_session(sessions.record(chat), "seed") for chat in chats))

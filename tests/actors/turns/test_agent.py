@@ -249,7 +249,7 @@ async def test_a_turn_claimed_while_stopping_is_handed_back(world: World) -> Non
     """Nothing is sent over closed connections."""
     await world.accept(1)
     world.now.store.latency_s = 1.0
-    world.now.shard.unlearn(CHAT)
+    world.now.shard.sessions.unlearn(CHAT)
     taking = asyncio.create_task(world.agent.ask(TakeTurn(chat=CHAT)))
     await asyncio.sleep(0.5)
     await world.now.agent.stop()
@@ -291,7 +291,7 @@ async def test_mode_on_a_cold_cache_keeps_all_else(world: World) -> None:
     await replies(world, "hello")
     before = world.session()
     await world.boot()
-    world.now.shard.unlearn(CHAT)
+    world.now.shard.sessions.unlearn(CHAT)
     await replies(world, "/mode brief")
     after = world.session()
     assert (after.mode, after.turns, after.messages) == ("brief", before.turns + 1, before.messages)

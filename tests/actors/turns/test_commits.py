@@ -155,7 +155,7 @@ async def test_a_failed_read_is_not_an_absent_session(world: World) -> None:
     await world.say(1)
     await world.idle()
     await world.boot()
-    world.now.shard.unlearn(CHAT)
+    world.now.shard.sessions.unlearn(CHAT)
     world.now.store.fail("read_sessions", "before")
     assert isinstance(await world.ask(LoadSession(chat=CHAT)), StoreUnavailable)
     assert (await loaded(world)).session.turns == 1
@@ -278,7 +278,7 @@ async def test_a_patch_on_a_cold_cache_keeps_all_else(world: World) -> None:
     await world.ask(await claimed(world))
     before = world.session()
     await world.boot()
-    world.now.shard.unlearn(CHAT)
+    world.now.shard.sessions.unlearn(CHAT)
     await world.ask(PatchSession(chat=CHAT, patch=SessionPatch(mode="brief")))
     assert world.session() == msgspec.structs.replace(before, mode="brief")
 

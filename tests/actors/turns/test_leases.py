@@ -183,7 +183,7 @@ async def test_a_resumption_that_fails_often_costs_no_attempt(world: World) -> N
     await world.say(1)
     await world.idle()
     await world.accept(2)
-    world.now.shard.unlearn(CHAT)
+    world.now.shard.sessions.unlearn(CHAT)
     world.now.store.fail("read_sessions", *AWAY)
     for _ in AWAY:
         assert isinstance(await world.ask(ClaimTurn(chat=CHAT, owner="one")), StoreUnavailable)

@@ -25,7 +25,7 @@ async def test_after_a_restart_the_recent_sessions_are_served_without_a_read(wor
     assert (stats.store_reads.calls, stats.hits, stats.misses) == (0, 50, 0)
     assert stats.first_request is not None
     assert stats.first_request.store_reads == 0
-    assert (fresh.store.calls["recent_sessions"], stats.background_reads.calls) == (1, 1)
+    assert (fresh.store.calls["recent_sessions"], stats.background_reads.calls) == (1, 3)
 
 
 async def test_the_first_request_tells_what_it_cost(world: World) -> None:
@@ -124,7 +124,7 @@ async def test_a_session_that_is_written_during_each_of_its_loads_is_asked_for_a
     async def disturb() -> None:
         for _ in range(5):
             await asyncio.sleep(0.9)
-            world.now.shard.unlearn(CHAT)
+            world.now.shard.sessions.unlearn(CHAT)
 
     disturbing = asyncio.create_task(disturb())
     assert isinstance(await world.ask(LoadSession(chat=CHAT)), StoreUnavailable)

@@ -120,7 +120,7 @@ async def test_after_a_sweep_no_request_reads(world: World) -> None:
         await world.accept(100 + number, chat=CHAT + number)
         assert isinstance(await world.ask(ClaimTurn(chat=CHAT + number, owner="one")), TurnClaimed)
     assert fresh.meter.request_reads.calls == 0
-    assert fresh.meter.background_reads.calls == 3
+    assert fresh.meter.background_reads.calls == 5
 
 
 async def test_many_chats_are_read_a_hundred_at_a_time(world: World) -> None:

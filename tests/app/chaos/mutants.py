@@ -22,12 +22,13 @@ from actors.ports import (
     UpdateRecord,
 )
 from actors.session_cache import SessionCacheActor, SessionCacheOptions
+from actors.warm_ports import SessionChanges, StoredImage, WarmStore
 from app.chaos.container import Container
 from app.chaos.crew import AnyActor, Crew
 from app.chaos.memory_database import StoredUpdate
-from app.chaos.memory_store import MemorySessionStore
+from app.chaos.memory_store import MemorySessionStore, MemoryWarmStore
 from app.chaos.simulation import Simulation
-from app.chaos.store_port import ShakySessions
+from app.chaos.store_port import ShakySessions, ShakyWarm
 from app.chaos.telegram_port import ChaosTelegram
 from app.chaos.watched_store import WatchedDatabase
 from app.fleet import Fleet
@@ -133,13 +134,30 @@ class Trips(ShakySessions):
         return await super().write_turn(write)
 
 
+class NoImages(ShakyWarm):
+    """Keeps no image and knows of no change, so that everything is read on demand."""
+
+    async def read_image(self, name: str) -> StoredImage | None:
+        return None
+
+    async def changed_sessions(self, shard: int, since: int, limit: int) -> SessionChanges:
+        return SessionChanges()
+
+    async def write_image(self, name: str, image: StoredImage) -> int:
+        return image.version
+
+
 class WithStore(Crew):
     """Shards over another store."""
 
     store_class: type[ShakySessions] = ShakySessions
+    warm_class: type[ShakyWarm] = ShakyWarm
 
     def sessions(self, container: Container, meter: Meter) -> SessionStore:
         return self.store_class(self.world.line, container, MemorySessionStore(self.world.database, meter))
+
+    def warm(self, container: Container, meter: Meter) -> WarmStore:
+        return self.warm_class(self.world.line, container, MemoryWarmStore(self.world.database, meter))
 
 
 class Hasty(Crew):
@@ -159,6 +177,7 @@ class Boundless(Crew):
         return SessionCacheActor(
             shard,
             store=self.sessions(container, meter),
+            images=self.warm(container, meter),
             meter=meter,
             clock=container.clock,
             chance=container.chance,

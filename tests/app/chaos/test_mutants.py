@@ -37,7 +37,9 @@ CASES: dict[str, tuple[type[Mutant], Plan, str]] = {
         "I3 order",
     ),
     "a read whose failure is taken for absence": (
-        with_crew(mutants.WithStore, store_class=mutants.TakesFailuresForAbsence),
+        with_crew(
+            mutants.WithStore, store_class=mutants.TakesFailuresForAbsence, warm_class=mutants.NoImages
+        ),
         plan("store_unavailable", "shard_killed", minutes=10, seed=2),
         "I5 absent",
     ),

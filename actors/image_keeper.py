@@ -1,0 +1,265 @@
+"""Keeps a shard's warm image: follows what changes in the store, confirms L1 by it, and writes the image."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from heapq import merge
+from typing import Final, NamedTuple
+
+import structlog
+
+from actors import image
+from actors.image import Blob, ImageRefused, Manifest, Row
+from actors.ports import Clock, StoreError, VersionConflict
+from actors.sessions import SLICE, ShardSessions, Taken
+from actors.warm_ports import BLOB_MOST, BLOBS_MOST, SessionChanges, StoredImage, WarmStore
+
+log = structlog.get_logger(__name__)
+
+FIRST_CHANGES: Final = 10
+"""Asked for while no mark is known: with manifest and blobs a start reads at most 20 documents."""
+
+CHANGES_MOST: Final = 2_000
+"""Asked for since a known mark: some 2 MB. Where more has changed, L1 is not confirmed as a whole."""
+
+TICK_S: Final = 5.0  # how often the keeper looks whether there is something to do
+PAUSE_S: Final = 60.0  # between two images of at most 10 documents: the budget
+FORGET_S: Final = 15.0  # the same when somebody is to be forgotten, however many they are
+IDLE_S: Final = 1_800.0  # between two looks at the changes when nothing happens here: half of a session's TTL
+CHANGED_LEAST: Final = 20  # a start finds as many in one look at the changes
+CHANGED_SHARE: Final = 0.1  # of what is held
+CLOSE_S: Final = 5.0  # of the 30 s that a container gets to stop
+ROOM: Final = BLOBS_MOST * BLOB_MOST
+
+
+class Moment(NamedTuple):
+    """When the store was asked: by the clock for ages, in Unix seconds for other processes."""
+
+    monotonic_s: float
+    unix_s: float
+
+
+class ImageKeeper:
+    """Owns the store's mark up to which this shard has read the changes.
+
+    The mark moves only with a reading of the changes. Of each value in L1 that was read at `_since` or
+    later it holds that no newer version was written up to the mark; only such values go into an image.
+    """
+
+    def __init__(
+        self,
+        actor: str,
+        shard: int,
+        shards: int,
+        *,
+        images: WarmStore,
+        sessions: ShardSessions,
+        clock: Clock,
+        count: Callable[[str], None],
+    ) -> None:
+        self.shard, self.actor, self._shards = shard, actor, shards
+        self._images, self._sessions = images, sessions
+        self._clock, self._count = clock, count
+        self._watermark: int | None = None
+        self._asked = Moment(0.0, 0.0)
+        self._since = self._tried_at = 0.0
+        self._version: int | None = None
+        self._generation = 0
+        self._spoilt = False
+        self._busy = asyncio.Lock()
+        self._living: asyncio.Task[None] | None = None
+
+    @property
+    def name(self) -> str:
+        """The image's name in the store."""
+        return f"{self.actor}:{self.shard}"
+
+    def check(self, manifest: Manifest) -> None:
+        """Raise ImageRefused for an image that is not this shard's, or too old."""
+        now_s = self._clock.unix_s()
+        image.check(manifest, actor=self.actor, shard=self.shard, shards=self._shards, now_s=now_s)
+
+    def now(self) -> Moment:
+        """This moment."""
+        return Moment(self._clock.monotonic_s(), self._clock.unix_s())
+
+    def can_follow(self, changes: SessionChanges) -> bool:
+        """Whether nothing would be missed between the mark and these changes, or no mark is known."""
+        return self._watermark is None or changes.reaches <= self._watermark
+
+    # ------------------------------------------------------------ what warming tells
+
+    def found(self, stored: StoredImage | None, manifest: Manifest | None) -> None:
+        """The stored image was read; None for a manifest that was set aside, so that it is soon replaced."""
+        self._version = stored.version if stored is not None else 0
+        self._spoilt = stored is not None and manifest is None
+        if manifest is not None:
+            self._generation = manifest.generation
+
+    async def heard(self, changes: SessionChanges, asked: Moment) -> Taken:
+        """Take the changes in that were asked for at that moment, and follow them from here on."""
+        if self._watermark is None or not self.can_follow(changes):
+            self._since = asked.monotonic_s
+            self._sessions.begin_anew()
+        self._sessions.heed(changes)
+        living = [each for each in changes.sessions if each.body]
+        taken = await self._sessions.take_in(living, asked.monotonic_s)
+        self._sessions.confirm(asked.monotonic_s, self._since)
+        self._watermark, self._asked = changes.watermark, asked
+        return taken
+
+    # ------------------------------------------------------------ its life
+
+    def start(self) -> None:
+        """Begin to keep the image; idempotent."""
+        if self._living is None:
+            self._tried_at = self._clock.monotonic_s()
+            self._living = asyncio.create_task(self._live(), name=f"keep {self.name}")
+
+    async def close(self) -> None:
+        """Write what has changed, if that can be done in time, and end; idempotent, raises nothing of the store's."""
+        living, self._living = self._living, None
+        if living is None:
+            return
+        try:
+            async with asyncio.timeout(CLOSE_S), self._busy:
+                living.cancel()
+                await self._last_round()
+        except (StoreError, TimeoutError) as error:
+            self._failed(error)
+        living.cancel()
+        await asyncio.gather(living, return_exceptions=True)
+
+    async def _live(self) -> None:
+        while True:
+            await self._clock.sleep(TICK_S)
+            if self._is_due():
+                async with self._busy:
+                    await self._round()
+
+    def _is_due(self) -> bool:
+        now, urgent = self._clock.monotonic_s(), self._is_urgent()
+        if now < self._tried_at + (FORGET_S if urgent else PAUSE_S):
+            return False
+        idle = len(self._sessions) > 0 and now >= self._asked.monotonic_s + IDLE_S
+        return urgent or idle or self._changed_enough()
+
+    def _is_urgent(self) -> bool:
+        """Whether the stored image holds what it should not, or may hold it."""
+        return self._spoilt or (self._sessions.forgotten and self._version != 0)
+
+    def _changed_enough(self) -> bool:
+        return len(self._sessions.changed) >= max(CHANGED_LEAST, CHANGED_SHARE * len(self._sessions))
+
+    async def _round(self) -> None:
+        self._tried_at = self._clock.monotonic_s()
+        try:
+            await self._listen()
+            if self._is_urgent() or self._changed_enough():
+                await self._write()
+        except StoreError as error:
+            self._failed(error)
+
+    async def _last_round(self) -> None:
+        if self._sessions.changed or self._is_urgent():
+            await self._listen()
+            await self._write()
+
+    def _failed(self, error: Exception) -> None:
+        self._count("image_failures")
+        log.warning("warm_image_not_written", shard=self.shard, error=f"{type(error).__name__}: {error}")
+
+    # ------------------------------------------------------------ listening and writing
+
+    async def _listen(self) -> None:
+        """Read what has changed since the mark."""
+        asked, mark = self.now(), self._watermark
+        limit = FIRST_CHANGES if mark is None else CHANGES_MOST
+        changes = await self._images.changed_sessions(self.shard, mark or 0, limit)
+        await self.heard(changes, asked)
+        if not all(each.body for each in changes.sessions):
+            self._sessions.forgotten = True
+
+    async def _write(self) -> None:
+        """Replace the stored image, if it is the one known here."""
+        if self._version is None:
+            await self._look()
+        changed, self._sessions.changed = self._sessions.changed, set()
+        forgotten, self._sessions.forgotten = self._sessions.forgotten, False
+        written = False
+        try:
+            written = await self._replace()
+        finally:
+            if not written:
+                self._sessions.changed |= changed
+                self._sessions.forgotten = self._sessions.forgotten or forgotten
+
+    async def _replace(self) -> bool:
+        version, self._version = self._version, None  # not known, should the answer get lost
+        packed = await self._pack(version or 0)
+        try:
+            self._version = await self._images.write_image(self.name, packed)
+        except VersionConflict:  # another owner wrote it: the next round looks at it first
+            self._count("image_conflicts")
+            log.info("warm_image_of_another_owner", shard=self.shard)
+            return False
+        self._generation, self._spoilt = self._generation + 1, False
+        self._count("images_written")
+        return True
+
+    async def _look(self) -> None:
+        """Learn which image is stored now."""
+        stored = await self._images.read_image(self.name)
+        self._version = stored.version if stored is not None else 0
+        if stored is not None:
+            with suppress(ImageRefused):  # it is replaced all the same, by a generation counted from here
+                self._generation = image.unpack_manifest(stored.manifest).generation
+
+    async def _pack(self, version: int) -> StoredImage:
+        rows, notes, blobs = await self._hottest(), list[Blob](), list[bytes]()
+        for note, blob in image.pack_blobs(rows):
+            notes.append(note)
+            blobs.append(blob)
+            await asyncio.sleep(0)  # a blob takes about 2 ms
+        manifest = Manifest(
+            actor=self.actor,
+            shard=self.shard,
+            shards=self._shards,
+            generation=self._generation + 1,
+            watermark=self._watermark or 0,
+            made_at=self._asked.unix_s,
+            blobs=tuple(notes),
+        )
+        return StoredImage(manifest=image.pack_manifest(manifest), blobs=tuple(blobs), version=version)
+
+    async def _hottest(self) -> list[Row]:
+        """The sessions that an image has room for, by their scores, in slices of work."""
+        rows, room = list[Row](), ROOM
+        for number, chat in enumerate(
+            merge(*await self._sorted(), key=self._sessions.scores.get, reverse=True)
+        ):
+            if number % SLICE == 0:
+                await asyncio.sleep(0)
+            row = self._row(chat)
+            if row is None:
+                continue
+            room -= row.room()
+            if room < 0:
+                break
+            rows.append(row)
+        return rows
+
+    async def _sorted(self) -> list[list[int]]:
+        """The chats of L1 in runs, each sorted: to sort all of them at once would take tens of milliseconds."""
+        chats, runs = self._sessions.chats(), list[list[int]]()
+        for first in range(0, len(chats), 4 * SLICE):
+            part = chats[first : first + 4 * SLICE]
+            runs.append(sorted(part, key=self._sessions.scores.get, reverse=True))
+            await asyncio.sleep(0)
+        return runs
+
+    def _row(self, chat: int) -> Row | None:
+        held = self._sessions.held_since(chat, self._since)
+        if held is None:
+            return None
+        return Row(chat, held.version, held.revision, self._sessions.scores.get(chat), held.body)

@@ -1,0 +1,234 @@
+"""What a session shard loads when it starts: its warm image and what has changed since, or its most recent sessions."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, repeat
+from math import isfinite
+from typing import Final, Generic, NamedTuple, TypeVar
+
+import structlog
+
+from actors import image
+from actors.image import Blob, Fault, ImageRefused, Manifest, Row
+from actors.image_keeper import CHANGES_MOST, FIRST_CHANGES, ImageKeeper, Moment
+from actors.ports import SessionBatch, SessionRecord, SessionStore, StoreDown, StoreError
+from actors.score import UNKNOWN
+from actors.sessions import SLICE, ShardSessions, Taken, chats_of
+from actors.warm_ports import SessionChanges, StoredImage, WarmStore
+from actors.warming import Tally
+
+log = structlog.get_logger(__name__)
+
+WAVE_S: Final = (
+    2.5  # for image and changes: half of a pass, so that the plan without an image has the other half
+)
+
+T = TypeVar("T")
+
+
+class Tried(NamedTuple, Generic[T]):
+    """What a store call gave, or that it failed."""
+
+    value: T | None = None
+    failed: bool = False
+
+
+@dataclass(slots=True)
+class Since:
+    """What changed since the image, by which its rows are judged; `whole` if no change is missing."""
+
+    changes: SessionChanges
+    asked: Moment
+    whole: bool
+    sessions: dict[int, SessionRecord] = field(init=False)
+    unreadable: set[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sessions = {each.chat: each for each in self.changes.sessions}
+        self.unreadable = chats_of(self.changes.set_aside)
+
+    def outdates(self, row: Row) -> bool:
+        """Whether the session is among the changes, so that the image's is not needed any more."""
+        newer = self.sessions.get(row.chat)
+        return row.chat in self.unreadable or (newer is not None and newer.version >= row.version)
+
+    def forgot(self, row: Row) -> bool:
+        """Whether the session was deleted."""
+        newer = self.sessions.get(row.chat)
+        return newer is not None and not newer.body and newer.version >= row.version
+
+
+class SessionWarming:
+    """The plan of a shard's warming passes."""
+
+    def __init__(
+        self,
+        *,
+        recent: int,
+        store: SessionStore,
+        images: WarmStore,
+        sessions: ShardSessions,
+        keeper: ImageKeeper,
+        count: Callable[[str], None],
+    ) -> None:
+        self._shard, self._recent = keeper.shard, recent
+        self._store, self._images = store, images
+        self._sessions, self._keeper, self._count = sessions, keeper, count
+
+    async def plan(self, tally: Tally) -> None:
+        """Load the image and what changed since in one wave of calls, else the most recent sessions in one more."""
+        asked = self._keeper.now()
+        with tally.phase("image"):
+            stored, changes = await asyncio.gather(
+                self._try(tally, "warm image", lambda: self._images.read_image(self._keeper.name)),
+                self._try(tally, "changes", lambda: self._changes(0, FIRST_CHANGES)),
+            )
+        manifest = self._manifest(stored.value, changes.value)
+        if not stored.failed:
+            self._keeper.found(stored.value, manifest)
+        if changes.value is None or stored.value is None or manifest is None:
+            await self._load_recent(tally, changes.value, asked)
+        else:
+            since = await self._since(tally, manifest, Since(changes.value, asked, whole=True))
+            await self._load_image(tally, manifest, stored.value, since)
+        log.info("sessions_warmed", shard=self._shard, count=tally.loaded, source=tally.source)
+        cached = len(self._sessions)
+        log.info("cache_warming_complete", actor=self._keeper.actor, shard=self._shard, cached=cached)
+
+    # ------------------------------------------------------------ asking the store
+
+    async def _try(self, tally: Tally, what: str, call: Callable[[], Awaitable[T]]) -> Tried[T]:
+        """Give what the call gives; one that fails is told, and the pass goes on without it."""
+        try:
+            async with asyncio.timeout(WAVE_S):
+                return Tried(await call())
+        except TimeoutError:
+            error: StoreError = StoreDown(f"no answer within {WAVE_S:g} s")
+        except StoreError as failed:
+            error = failed
+        log.warning("session_warm_failed", shard=self._shard, what=what, error=str(error))
+        tally.fail(f"{what}: {error}", entries=0, retry=error.retry)
+        return Tried(failed=True)
+
+    async def _changes(self, since: int, limit: int) -> SessionChanges:
+        return await self._images.changed_sessions(self._shard, since, limit)
+
+    async def _since(self, tally: Tally, manifest: Manifest, newest: Since) -> Since:
+        """The changes since the image: the newest ones if they reach back to it, else asked for once more."""
+        if newest.changes.reaches <= manifest.watermark:
+            return newest
+        asked = self._keeper.now()
+        with tally.phase("changes"):
+            more = await self._try(tally, "changes", lambda: self._changes(manifest.watermark, CHANGES_MOST))
+        if more.value is None:
+            return Since(newest.changes, newest.asked, whole=False)
+        return Since(more.value, asked, whole=more.value.reaches <= manifest.watermark)
+
+    # ------------------------------------------------------------ with an image
+
+    def _manifest(self, stored: StoredImage | None, changes: SessionChanges | None) -> Manifest | None:
+        """The manifest of an image that can be used; why another one can't is told."""
+        if stored is None:
+            return None
+        try:
+            manifest = image.unpack_manifest(stored.manifest)
+            self._keeper.check(manifest)
+            if changes is not None and manifest.watermark > changes.watermark:
+                raise ImageRefused(Fault.FOREIGN, "it knows of later writes than the store")
+        except ImageRefused as refused:
+            self._set_aside(refused)
+            return None
+        return manifest
+
+    def _set_aside(self, refused: ImageRefused) -> None:
+        self._count("images_set_aside")
+        log.warning("warm_image_set_aside", shard=self._shard, reason=refused.fault, error=str(refused))
+
+    async def _load_image(self, tally: Tally, manifest: Manifest, stored: StoredImage, since: Since) -> None:
+        tally.source = "image"
+        tally.requested = manifest.rows
+        with tally.phase("sessions"):
+            await self._take_changes(tally, since)
+            for blob, data in zip(manifest.blobs, chain(stored.blobs, repeat(b"")), strict=False):
+                rows = self._rows(tally, blob, data)
+                for first in range(0, len(rows), SLICE):
+                    await self._take_rows(tally, rows[first : first + SLICE], since)
+
+    async def _take_changes(self, tally: Tally, since: Since) -> None:
+        """Load what changed: it is newer than the image, and hotter."""
+        living = [each for each in since.changes.sessions if each.body]
+        tally.requested += len(living) + len(since.changes.set_aside)
+        self._report_unreadable(tally, since.changes)
+        self._score(living)
+        if self._keeper.can_follow(since.changes):
+            taken = await self._keeper.heard(since.changes, since.asked)
+        else:
+            taken = await self._sessions.take_in(living, since.asked.monotonic_s)
+        self._took(tally, taken, living)
+
+    def _rows(self, tally: Tally, blob: Blob, data: bytes) -> list[Row]:
+        """A blob's rows; of one that is broken none, as if they had not been in the image."""
+        try:
+            return image.unpack_blob(blob, data)
+        except ImageRefused as refused:
+            self._set_aside(refused)
+            tally.fail(f"warm image: {refused}", entries=blob.rows, degrades=False)
+            return []
+
+    async def _take_rows(self, tally: Tally, rows: Sequence[Row], since: Since) -> None:
+        """Load those that are still the newest; of those nobody can say that of, none."""
+        standing = [row for row in rows if not since.outdates(row)]
+        tally.requested -= len(rows) - len(standing)
+        self._note_scores(rows, since)
+        if not since.whole:
+            tally.skipped += len(standing)
+            return
+        records = [self._record(row) for row in standing]
+        taken = await self._sessions.take_in(records, since.asked.monotonic_s, proven=False)
+        self._took(tally, taken, records)
+
+    def _note_scores(self, rows: Sequence[Row], since: Since) -> None:
+        """Take the scores over, but of those who were forgotten since: the image is to forget them, too."""
+        for row in rows:
+            if since.forgot(row):
+                self._sessions.forgotten = True
+            else:
+                self._sessions.scores.put(row.chat, row.score if isfinite(row.score) else UNKNOWN)
+
+    def _record(self, row: Row) -> SessionRecord:
+        return SessionRecord(
+            chat=row.chat, shard=self._shard, body=row.body, version=row.version, revision=row.revision
+        )
+
+    # ------------------------------------------------------------ without one
+
+    async def _load_recent(self, tally: Tally, changes: SessionChanges | None, asked: Moment) -> None:
+        """Load the most recent sessions in one query."""
+        if changes is not None and self._keeper.can_follow(changes):
+            await self._keeper.heard(changes, asked)
+        tally.source, read_at = "query", self._keeper.now().monotonic_s
+        with tally.phase("sessions"):
+            recent = await self._store.recent_sessions(self._shard, self._recent)
+        tally.requested = len(recent.sessions) + len(recent.set_aside)
+        self._report_unreadable(tally, recent)
+        self._score(recent.sessions)
+        taken = await self._sessions.take_in(recent.sessions, read_at)
+        self._took(tally, taken, recent.sessions)
+
+    # ------------------------------------------------------------ helpers
+
+    def _score(self, sessions: Sequence[SessionRecord]) -> None:
+        """A session that was written was wanted then."""
+        for each in sessions:
+            self._sessions.scores.put(each.chat, each.updated_at)
+
+    def _report_unreadable(self, tally: Tally, read: SessionBatch | SessionChanges) -> None:
+        for poison in read.set_aside:
+            tally.fail(f"{poison.file}: {poison.reason}")
+            log.warning("session_warm_failed", shard=self._shard, session=poison.file, error=poison.reason)
+
+    def _took(self, tally: Tally, taken: Taken, records: Sequence[SessionRecord]) -> None:
+        tally.loaded += taken.loaded
+        tally.skipped += taken.skipped
+        tally.bytes += sum(len(each.body) for each in records)
