@@ -123,10 +123,10 @@ class Shelf(Generic[K, V]):
         return entry if self._read_at(key, entry) >= since - _ROUNDING_S else None
 
     def confirm(self, read_at: float, since: float = NEVER) -> None:
-        """Count ages from `read_at`: all values that are held then, and were read at `since` or later, still stood.
+        """Count ages from `read_at`: all values that are held now, and were read at `since` or later, still stood.
 
-        It costs the same however much is held, and a hit nothing: a value is renewed when its time is over.
-        Absences are not renewed, they are short-lived anyway.
+        It costs the same however much is held, and a hit nothing: a value is renewed when its time is over, also
+        one whose time was over before. Absences are not renewed, they are short-lived anyway.
         """
         self._confirmed_at, self._confirmed_from = read_at, since
 

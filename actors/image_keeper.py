@@ -128,7 +128,7 @@ class ImageKeeper:
         except (StoreError, TimeoutError) as error:
             self._failed(error)
         living.cancel()
-        await asyncio.gather(living, return_exceptions=True)
+        await asyncio.wait((living,), timeout=CLOSE_S)  # one that a defect had ended is told by the loop
 
     async def _live(self) -> None:
         while True:

@@ -217,11 +217,17 @@ class MemorySessionStore(SessionStore, WarmStore):
 
     async def changed_sessions(self, shard: int, since: int, limit: int) -> SessionChanges:
         def apply() -> SessionChanges:
-            mine = [one for one in self.database.sessions.values() if one.shard == shard]
+            readable = (
+                one for one in self.database.sessions.values() if one.chat not in self.database.poison
+            )
+            mine = [one for one in readable if one.shard == shard]
             found = sorted((one for one in mine if one.version > since), key=lambda one: -one.version)
             reaches = found[limit - 1].version if len(found) > limit else since
             newest = self.database.newest()
-            return SessionChanges(sessions=tuple(found[:limit]), reaches=reaches, watermark=newest)
+            aside = tuple(self.database.poison.values())
+            return SessionChanges(
+                sessions=tuple(found[:limit]), reaches=reaches, watermark=newest, set_aside=aside
+            )
 
         return await self._read("changed_sessions", apply)
 

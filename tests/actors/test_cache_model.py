@@ -130,6 +130,14 @@ class CacheAgainstModel(RuleBasedStateMachine):
         outcome = self.cache.seed([(key, b"s" * length, version) for key, length, version in seeds])
         assert outcome == Seeded(kept=kept, newer=newer, no_room=len(seeds) - kept - newer)
 
+    @rule()
+    def confirm(self) -> None:
+        """All values are as good as read now, also those that were past their end; absences are not."""
+        self.cache.confirm(self.clock.now)
+        for entry in self.model.values():
+            if entry.value is not None:
+                entry.born = self.clock.now
+
     @rule(step_s=STEPS_S)
     def wait(self, step_s: float) -> None:
         """Time passes."""

@@ -1,6 +1,7 @@
 """Tests of turns run on virtual time: a lease of 15 s runs out in no time, and who waits for ever is found."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableMapping
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -15,10 +16,10 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], VirtualLoop]]:
 
 
 @pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """Rendering a traceback takes longer than a test."""
-    with capture_logs():
-        yield
+def told() -> Iterator[list[MutableMapping[str, Any]]]:
+    """The lines of the log; to render a traceback would take longer than a test."""
+    with capture_logs() as lines:
+        yield lines
 
 
 @pytest.fixture
