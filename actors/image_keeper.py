@@ -16,9 +16,6 @@ from actors.warm_ports import BLOB_MOST, BLOBS_MOST, SessionChanges, StoredImage
 
 log = structlog.get_logger(__name__)
 
-FIRST_CHANGES: Final = 10
-"""Asked for while no mark is known: with manifest and blobs a start reads at most 20 documents."""
-
 CHANGES_MOST: Final = 2_000
 """Asked for since a known mark: some 2 MB. Where more has changed, L1 is not confirmed as a whole."""
 
@@ -26,8 +23,7 @@ TICK_S: Final = 5.0  # how often the keeper looks whether there is something to 
 PAUSE_S: Final = 60.0  # between two images of at most 10 documents: the budget
 FORGET_S: Final = 15.0  # the same when somebody is to be forgotten, however many they are
 IDLE_S: Final = 1_800.0  # between two looks at the changes when nothing happens here: half of a session's TTL
-CHANGED_LEAST: Final = 20  # a start finds as many in one look at the changes
-CHANGED_SHARE: Final = 0.1  # of what is held
+CHANGED_SHARE: Final = 0.1  # of what is held: less is no reason to write all of it anew
 CLOSE_S: Final = 5.0  # of the 30 s that a container gets to stop
 ROOM: Final = BLOBS_MOST * BLOB_MOST
 
@@ -52,12 +48,15 @@ class ImageKeeper:
         shard: int,
         shards: int,
         *,
+        changes: int,
+        newest: int,
         images: WarmStore,
         sessions: ShardSessions,
         clock: Clock,
         count: Callable[[str], None],
     ) -> None:
         self.shard, self.actor, self._shards = shard, actor, shards
+        self.newest, self._changes = newest, changes
         self._images, self._sessions = images, sessions
         self._clock, self._count = clock, count
         self._watermark: int | None = None
@@ -149,7 +148,7 @@ class ImageKeeper:
         return self._spoilt or (self._sessions.forgotten and self._version != 0)
 
     def _changed_enough(self) -> bool:
-        return len(self._sessions.changed) >= max(CHANGED_LEAST, CHANGED_SHARE * len(self._sessions))
+        return len(self._sessions.changed) >= max(self._changes, CHANGED_SHARE * len(self._sessions))
 
     async def _round(self) -> None:
         self._tried_at = self._clock.monotonic_s()
@@ -174,7 +173,7 @@ class ImageKeeper:
     async def _listen(self) -> None:
         """Read what has changed since the mark."""
         asked, mark = self.now(), self._watermark
-        limit = FIRST_CHANGES if mark is None else CHANGES_MOST
+        limit = self.newest if mark is None else CHANGES_MOST
         changes = await self._images.changed_sessions(self.shard, mark or 0, limit)
         await self.heard(changes, asked)
         if not all(each.body for each in changes.sessions):

@@ -55,10 +55,14 @@ Change = Callable[[Session | None], Session | None]
 class SessionCacheOptions:
     """Bounds of a shard: L1 in bytes, sessions warmed without an image, updates waiting in a chat, seconds.
 
-    `shards` is how many there are: an image of another number holds other chats.
+    `shards` is how many there are: an image of another number holds other chats. After `image_changes`
+    changed sessions, or a tenth of those held if that is more, a new image is worth writing: a start finds
+    fewer than that in one look at the changes. A start asks for the `newest_changes` beside the image.
     """
 
     shards: int = 1
+    image_changes: int = 20
+    newest_changes: int = 10  # with manifest and blobs a start reads at most 20 documents
     l1_bytes: int = 64 * 1024 * 1024
     warm_sessions: int = 50
     mailbox_limit: int = 100
@@ -107,6 +111,8 @@ class SessionCacheActor(Actor[SessionRequest]):
             self.name,
             shard,
             self._options.shards,
+            changes=self._options.image_changes,
+            newest=self._options.newest_changes,
             images=images,
             sessions=self.sessions,
             clock=clock,

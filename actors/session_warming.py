@@ -11,7 +11,7 @@ import structlog
 
 from actors import image
 from actors.image import Blob, Fault, ImageRefused, Manifest, Row
-from actors.image_keeper import CHANGES_MOST, FIRST_CHANGES, ImageKeeper, Moment
+from actors.image_keeper import CHANGES_MOST, ImageKeeper, Moment
 from actors.ports import SessionBatch, SessionRecord, SessionStore, StoreDown, StoreError
 from actors.score import UNKNOWN
 from actors.sessions import SLICE, ShardSessions, Taken, chats_of
@@ -82,7 +82,7 @@ class SessionWarming:
         with tally.phase("image"):
             stored, changes = await asyncio.gather(
                 self._try(tally, "warm image", lambda: self._images.read_image(self._keeper.name)),
-                self._try(tally, "changes", lambda: self._changes(0, FIRST_CHANGES)),
+                self._try(tally, "changes", lambda: self._changes(0, self._keeper.newest)),
             )
         manifest = self._manifest(stored.value, changes.value)
         if not stored.failed:

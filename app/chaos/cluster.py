@@ -6,8 +6,10 @@ from typing import Final
 
 import msgspec
 
+from actors.cache_shelf import NEVER
 from actors.chat_agent import ChatAgent
 from actors.refs import ChatAgentRef, SessionShardRef, SessionsRef, SkillRegistryRef
+from actors.session_cache import SessionCacheActor
 from app.chaos.container import Container, outside
 from app.chaos.crew import AnyActor, Crew
 from app.chaos.crowd import Size
@@ -100,6 +102,7 @@ class Cluster:
             if len(container.tasks) > MOST_TASKS:
                 self._world.ledger.broke("I7 bounded", f"{container.name}: {len(container.tasks)} tasks")
         for place in (place for pool in self.shards for place in pool.places):
+            self._inspect_sessions(place)
             held = place.actor.statistics().bytes
             if held > self._world.l1_bytes:
                 self._world.ledger.broke("I7 bounded", f"{place.container.name}: {held} bytes in L1")
@@ -195,6 +198,14 @@ class Cluster:
 
     # ------------------------------------------------------------ helpers
 
+    def _inspect_sessions(self, place: Place, since_s: float = 0.0) -> None:
+        """I6: what a start has loaded was the store's newest when the container began, or later."""
+        if not isinstance(place.actor, SessionCacheActor):
+            return
+        sessions = place.actor.sessions
+        for held in filter(None, (sessions.held_since(chat, NEVER) for chat in sessions.chats())):
+            self._world.ledger.holds(held.chat, held.version, since_s)
+
     async def _finish(self, place: Place) -> None:
         """As a container's exit: an agent is asked to stop while its inputs run, the others when theirs ended."""
         if not isinstance(place.actor, ChatAgent):
@@ -228,8 +239,10 @@ class Cluster:
         early = self._world.dice.random() < 0.5
         if early:
             pool.join(place)
+        began_s = self._world.loop.time()
         starting = container.run(place.actor.start(), "start")
         await asyncio.wait((starting,))
+        self._inspect_sessions(place, began_s)
         if not early and container.alive:
             pool.join(place)
         return place

@@ -29,6 +29,8 @@ from app.telegram.addressing import BotIdentity
 
 AnyActor = Actor[Any]
 
+IMAGE_CHANGES: Final = 2  # so that few chats keep the images coming
+NEWEST_CHANGES: Final = 2  # and that a start has to ask for the changes since its image
 SMALL_L1_BYTES: Final = 30_000  # so that most chats are evicted now and then
 
 
@@ -85,7 +87,13 @@ class Crew:
             clock=container.clock,
             chance=container.chance,
             background=container.background,
-            options=SessionCacheOptions(l1_bytes=self.world.l1_bytes),
+            options=self.options(),
+        )
+
+    def options(self) -> SessionCacheOptions:
+        """Bounds that the few chats of a simulation reach."""
+        return SessionCacheOptions(
+            l1_bytes=self.world.l1_bytes, image_changes=IMAGE_CHANGES, newest_changes=NEWEST_CHANGES
         )
 
     def agent(self, container: Container, fleet: Fleet) -> AnyActor:

@@ -234,6 +234,17 @@ class Ledger:
         self.stale += version < self._newest.get(session.chat, 0)
         self.read(session, version)
 
+    def holds(self, chat: int, version: int, since_s: float = 0.0) -> None:
+        """A shard holds this version in L1: it was the newest at `since_s` or later, and not too long ago."""
+        known = self._versions.get((chat, version))
+        if known is None:
+            self.broke("I4 durable", f"chat {chat}: version {version} is held and was never written")
+        elif known.until_s < since_s:
+            age_s = since_s - known.until_s
+            self.broke("I6 outdated", f"chat {chat}: version {version} had been outdated for {age_s:.1f} s")
+        elif self._now() - known.until_s > SESSION_STALE_S:
+            self.broke("I4 stale", f"chat {chat}: version {version} is held for too long")
+
     def _absent(self, session: Session, now: float) -> None:
         since = self._absent_until.get(session.chat, now)
         if session.messages or session.turns:

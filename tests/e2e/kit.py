@@ -12,10 +12,15 @@ from typing import Any
 
 import aiohttp
 
+from actors.meter import Meter
+from actors.ports import SessionStore
+from app.settings import load
+from app.store.database import choose
 from app.telegram.simulator import TelegramSimulator
 
 SECRET = "e2e-webhook-secret"
 ADMIN = "e2e-admin-token"
+ENDED_S = 60.0  # a lease of 15 s may have to run out first
 READY_S = 30.0  # a cold process imports everything; a busy machine takes seconds
 
 
@@ -121,6 +126,27 @@ async def point(telegram: TelegramSimulator, api: str, port: int) -> None:
         http.post(f"{api}/bot{telegram.token}/setWebhook", json=body) as answer,
     ):
         assert answer.status == 200, await answer.text()
+
+
+async def ended(store: Mapping[str, str]) -> int:
+    """Wait until no update is without an end, looking into the store itself; gives how many ended as unknown."""
+    database = choose(load(store))
+    await database.open()
+    sessions = database.sessions(Meter())
+    try:
+        async with asyncio.timeout(ENDED_S):
+            await _until_none(sessions)
+        return len(await sessions.find_updates(("unknown",), 100))
+    finally:
+        await sessions.close()
+
+
+async def _until_none(sessions: SessionStore) -> None:
+    """Another process ends them, so all that can be done here is to look again."""
+    while True:
+        if not await sessions.find_updates(("accepted", "committed"), 100):
+            return
+        await asyncio.sleep(0.2)
 
 
 def _environ(telegram: TelegramSimulator, api: str) -> dict[str, str]:

@@ -7,13 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from actors.meter import Meter
-from actors.ports import SessionStore
-from app.settings import load
-from app.store.database import choose
 from app.telegram.simulator import TelegramSimulator
 from tests.e2e.conftest import Environ
-from tests.e2e.kit import free_port, point, serving
+from tests.e2e.kit import ended, free_port, point, serving
 
 REPLY_S = 30.0
 CHATS = range(1001, 1051)
@@ -45,7 +41,7 @@ async def test_after_a_restart_every_warmed_chat_is_served_without_a_store_read(
         for chat in CHATS:
             telegram.say(chat, "/mode brief")
         await asyncio.gather(*(telegram.wait_for_reply(chat, 1, REPLY_S) for chat in CHATS))
-        await _ended(store)
+        await ended(store)
         served.kill()
     async with serving(telegram, api, store, port, log) as served:
         warm = {report["actor"]: report for report in await served.warm()}
@@ -130,28 +126,7 @@ async def test_what_was_accepted_before_a_kill_is_answered_after_it(
         await asyncio.sleep(moment_s)
         served.kill()
     async with serving(telegram, api, store, port, log):
-        unknown = await _ended(store)
+        unknown = await ended(store)
         answered = sum(len(telegram.replies(chat)) for chat in chats)
     assert all(len(telegram.replies(chat)) <= 1 for chat in chats)
     assert len(chats) - unknown <= answered <= len(chats)
-
-
-async def _ended(store: Environ) -> int:
-    """Wait until no update is without an end, looking into the store itself; gives how many ended as unknown."""
-    database = choose(load(store))
-    await database.open()
-    sessions = database.sessions(Meter())
-    try:
-        async with asyncio.timeout(2 * REPLY_S):
-            await _until_none(sessions)
-        return len(await sessions.find_updates(("unknown",), 100))
-    finally:
-        await sessions.close()
-
-
-async def _until_none(sessions: SessionStore) -> None:
-    """Another process ends them, so all that can be done here is to look again."""
-    while True:
-        if not await sessions.find_updates(("accepted", "committed"), 100):
-            return
-        await asyncio.sleep(0.2)

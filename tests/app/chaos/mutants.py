@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -21,7 +22,7 @@ from actors.ports import (
     TurnWrite,
     UpdateRecord,
 )
-from actors.session_cache import SessionCacheActor, SessionCacheOptions
+from actors.session_cache import SessionCacheActor
 from actors.warm_ports import SessionChanges, StoredImage, WarmStore
 from app.chaos.container import Container
 from app.chaos.crew import AnyActor, Crew
@@ -147,6 +148,37 @@ class NoImages(ShakyWarm):
         return image.version
 
 
+class MovesItsMark(ShakyWarm):
+    """Tells a mark up to which it has not read: it leaves out what has changed since the last one."""
+
+    async def changed_sessions(self, shard: int, since: int, limit: int) -> SessionChanges:
+        changes = await super().changed_sessions(shard, since, limit)
+        return msgspec.structs.replace(changes, sessions=(), reaches=since) if since else changes
+
+
+class ForgetsBehind(ShakyWarm):
+    """Nothing is wrong with it: after each image another owner forgets one of its chats."""
+
+    async def write_image(self, name: str, image: StoredImage) -> int:
+        version = await super().write_image(name, image)
+        database, shard = self._line.database, int(name.rpartition(":")[2])
+        stored = [each.record for each in database.tables.sessions.values()]
+        living = [each for each in stored if each.body and each.shard == shard]
+        for each in living[:1]:
+            database.write_session(msgspec.structs.replace(each, body=b""), f"forget {version}")
+        return version
+
+
+class IgnoresTombstones(ForgetsBehind):
+    """Does not tell which sessions were forgotten."""
+
+    async def changed_sessions(self, shard: int, since: int, limit: int) -> SessionChanges:
+        changes = await super().changed_sessions(shard, since, limit)
+        return msgspec.structs.replace(
+            changes, sessions=tuple(each for each in changes.sessions if each.body)
+        )
+
+
 class WithStore(Crew):
     """Shards over another store."""
 
@@ -182,7 +214,7 @@ class Boundless(Crew):
             clock=container.clock,
             chance=container.chance,
             background=container.background,
-            options=SessionCacheOptions(mailbox_limit=1_000_000, l1_bytes=self.world.l1_bytes),
+            options=replace(self.options(), mailbox_limit=1_000_000),
         )
 
 

@@ -10,9 +10,9 @@ from tests.app.chaos.mutants import Mutant, with_crew, with_database
 SMALL = Size(people=10, groups=2)
 
 
-def plan(*only: str, minutes: float = 2, seed: int = 1) -> Plan:
+def plan(*only: str, minutes: float = 2, seed: int = 1, intensity: float = 20.0) -> Plan:
     """A short run with these faults, and many of them."""
-    return Plan(seed=seed, minutes=minutes, size=SMALL, only=only, intensity=20.0)
+    return Plan(seed=seed, minutes=minutes, size=SMALL, only=only, intensity=intensity)
 
 
 CASES: dict[str, tuple[type[Mutant], Plan, str]] = {
@@ -23,7 +23,7 @@ CASES: dict[str, tuple[type[Mutant], Plan, str]] = {
     ),
     "a store that compares no versions of updates": (
         with_database(mutants.FencesNothing),
-        plan("store_late", "ask_twice"),
+        plan("store_late", "ask_twice", minutes=4),
         "I1 one end",
     ),
     "a store that compares no versions of sessions": (
@@ -52,6 +52,16 @@ CASES: dict[str, tuple[type[Mutant], Plan, str]] = {
         with_crew(mutants.WithStore, store_class=mutants.MakesUpSessions),
         plan("shard_killed"),
         "I4 durable",
+    ),
+    "an image whose mark is that of its writing": (
+        with_crew(mutants.WithStore, warm_class=mutants.MovesItsMark),
+        plan("second_owner", "shard_killed", "rolling_deploy", minutes=5, intensity=8.0),
+        "I6 outdated",
+    ),
+    "changes without tombstones": (
+        with_crew(mutants.WithStore, warm_class=mutants.IgnoresTombstones),
+        plan("shard_killed", minutes=4, intensity=8.0),
+        "I6 outdated",
     ),
     "a defect in a shard": (
         with_crew(mutants.WithStore, store_class=mutants.Trips),
@@ -94,6 +104,12 @@ CASES: dict[str, tuple[type[Mutant], Plan, str]] = {
         "I7 idle",
     ),
 }
+
+
+def test_a_chat_that_is_forgotten_behind_an_image_stays_so() -> None:
+    """What the tombstones' mutant is measured by: with them told, nothing is broken."""
+    sound = with_crew(mutants.WithStore, warm_class=mutants.ForgetsBehind)
+    assert simulate(plan("shard_killed", minutes=4, intensity=8.0), make=sound).violations == ()
 
 
 @pytest.mark.parametrize("name", CASES)
