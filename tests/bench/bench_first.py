@@ -20,35 +20,38 @@ from tests.bench.processes import serving
 from tests.bench.server import BOT, Wish, settings_of
 
 MS, READS = "ms a turn", "store reads"
-FIRST, WARM, COLD = "first turn after a cold start", "warm turns, their median", "first turn without warming"
+WARM, COLD = "warm turns, their median", "first turn without warming"
+FIRST, IMAGE = "first turn after a cold start", "first turn after a cold start from an image"
 CHATS: Final = 50  # as many as are warmed without an image
 
 
 def run(effort: Effort) -> Table:
     """Take whole turns: accept, claim, skill, commit, the Bot API call, delivered; each chat has 20 messages."""
     samples = asyncio.run(_measure(effort, effort.pick(3, 11)))
-    first = ratio_between(samples, FIRST, WARM, MS)
-    reads = max(values[READS] for values in samples[FIRST])
+    first, image = (ratio_between(samples, name, WARM, MS) for name in (FIRST, IMAGE))
+    reads = max(values[READS] for name in (FIRST, IMAGE) for values in samples[name])
     return Table(
         name="first",
         title="The first turn after a cold start (all actors in one process, SQLite)",
         ratio_of=MS,
         rows=rows(samples, MS, WARM),
-        reading=f"After warming, the first turn takes {first:.2f} times as long as the median warm one, with"
-        f" {reads:.0f} store reads.",
+        reading=f"After warming, the first turn takes {first:.2f} times as long as the median warm one, warmed"
+        f" from an image {image:.2f} times, with {reads:.0f} store reads.",
     )
 
 
 async def _measure(effort: Effort, times: int) -> Samples:
-    samples: dict[str, list[Values]] = {WARM: [], FIRST: [], COLD: []}
+    samples: dict[str, list[Values]] = {WARM: [], FIRST: [], IMAGE: [], COLD: []}
     with serving(Wish(kind="telegram")) as telegram:
         url = f"http://127.0.0.1:{telegram.port}"
         for number in range(times):
             effort.step(f"round {number + 1} of {times}")
             with tempfile.TemporaryDirectory() as folder:
                 first, *warm = await _turns(folder, url, warmed=True, count=CHATS)
+                (image,) = await _turns(folder, url, warmed=True, count=1)  # the stop before wrote one
                 (cold,) = await _turns(folder, url, warmed=False, count=1)
             samples[FIRST].append(first)
+            samples[IMAGE].append(image)
             samples[WARM].append({name: median(turn[name] for turn in warm) for name in first})
             samples[COLD].append(cold)
     return samples

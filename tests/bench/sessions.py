@@ -15,10 +15,10 @@ _TOLD: Final = (
 )
 
 
-def session(chat: int) -> Session:
-    """The session of a chat that has talked for a while: some 6 kB, no two messages alike."""
-    messages = tuple(_message(number, chat) for number in range(MESSAGES))
-    return Session(chat=chat, user=chat, turns=MESSAGES // 2, last_skill="debugging", messages=messages)
+def session(chat: int, messages: int = MESSAGES) -> Session:
+    """The session of a chat that has talked for a while: some 6 kB (with 4 messages 1 kB), no two messages alike."""
+    said = tuple(_message(number, chat) for number in range(messages))
+    return Session(chat=chat, user=chat, turns=messages // 2, last_skill="debugging", messages=said)
 
 
 def _message(number: int, chat: int) -> ChatMessage:
@@ -27,9 +27,10 @@ def _message(number: int, chat: int) -> ChatMessage:
     return ChatMessage(role="user", text=f"{number}. {_ASKED}({chat})")
 
 
-def record(chat: int, version: int = 0) -> SessionRecord:
+def record(chat: int, version: int = 0, *, shard: int = 0, messages: int = MESSAGES) -> SessionRecord:
     """The session as a store keeps it."""
-    return SessionRecord(chat=chat, shard=0, body=session_codec.pack(session(chat)), version=version)
+    body = session_codec.pack(session(chat, messages))
+    return SessionRecord(chat=chat, shard=shard, body=body, version=version)
 
 
 def size() -> int:
