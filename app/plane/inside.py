@@ -7,10 +7,12 @@ since many containers live on one host, and told to the plane through a file.
 import contextlib
 import os
 import runpy
+import shutil
 import signal
 import socket
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 LIFELINE = "PLANE_LIFELINE"
@@ -21,10 +23,11 @@ LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 
 
 def end_with_the_plane() -> None:
     """Kill this process and what it started when the pipe from the plane breaks."""
-    lifeline = int(os.environ.pop(LIFELINE))
+    lifeline, folder = int(os.environ.pop(LIFELINE)), Path(os.environ["HOME"])
 
     def watch() -> None:
         os.read(lifeline, 1)  # nobody writes: it returns when the other end is closed
+        _leave_nothing(folder)
         os.killpg(os.getpgid(0), signal.SIGKILL)
 
     threading.Thread(target=watch, name="lifeline", daemon=True).start()
@@ -49,6 +52,13 @@ def bind_loopback_only() -> None:
         return None
 
     socket.socket.bind = bind_here  # type: ignore[method-assign, assignment]  # asyncio and http.server go through it
+
+
+def _leave_nothing(folder: Path) -> None:
+    """Do what the plane can't any more: the last container removes the folder of all."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):  # others are still in it
+        folder.parent.rmdir()
 
 
 def _tell(port_file: str, port: int) -> None:

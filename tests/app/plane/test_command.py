@@ -27,7 +27,7 @@ class Lasting:
     def start(self):
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         with open(os.environ["NOTES"], "a") as file:
-            file.write(f"{os.getpid()} {child.pid}\\n")
+            file.write(f"{os.getpid()} {child.pid} {os.environ['HOME']}\\n")
 """
 
 
@@ -77,11 +77,13 @@ async def test_containers_and_what_they_started_die_with_a_killed_plane(tmp_path
             stdout=asyncio.subprocess.DEVNULL,
         )
         assert 0 == await deploy.wait()
-        await until(lambda: len(notes.read_text().split()) == 4)
-        pids = [int(pid) for pid in notes.read_text().split()]
+        await until(lambda: len(notes.read_text().split()) == 6)
+        pids = [int(word) for word in notes.read_text().split() if word.isdigit()]
+        homes = [Path(word) for word in notes.read_text().split() if not word.isdigit()]
         assert [True] * 4 == [_is_alive(pid) for pid in pids]
         plane.send_signal(signal.SIGKILL)
         await until(lambda: not any(_is_alive(pid) for pid in pids))
+        assert [False] * 4 == [path.exists() for home in homes for path in (home, home.parent)]
 
 
 @pytest.mark.parametrize(

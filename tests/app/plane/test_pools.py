@@ -119,6 +119,8 @@ async def test_a_forced_fault_runs_one_container_too_many(toy: Deployed) -> None
 
 async def test_the_clients_commands_list_the_app_and_its_logs(toy: Deployed) -> None:
     """`modal app list`, `modal container list` and `modal app logs`, as on Modal."""
+    await until(lambda: any(container.state == "ready" for container in toy.plane.containers("tick")))
+    await until(lambda: "tick" in (toy.home / "notes").read_text())
     apps, containers, logs = await asyncio.gather(
         toy.modal("app", "list", "--json"),
         toy.modal("container", "list", "--json"),
@@ -139,6 +141,7 @@ async def test_a_stopped_app_has_no_containers_and_takes_no_calls(toy: Deployed)
         await waiting.get.aio(timeout=5)
     code, told = await toy.run("app", "stop", "toy", "--yes")
     assert (1, True) == (code, "already stopped" in told)
+    await deploy(toy)
 
 
 def _versions(toy: Deployed, function: str, state: str) -> set[int]:

@@ -43,6 +43,13 @@ def ready(front: Deployed) -> int:
     return [container.state for container in front.plane.containers("Front")].count("ready")
 
 
+async def keep(front: Deployed, count: int) -> None:
+    """Have so many containers ready, whichever test ran before."""
+    server: Any = modal.Server.from_name("toy", "Front", client=front.client)
+    await server.autoscaler.update.aio(min_containers=count)
+    await until(lambda: ready(front) == count)
+
+
 async def test_without_a_container_it_answers_503_and_starts_one(
     front: Deployed, http: aiohttp.ClientSession
 ) -> None:
@@ -64,9 +71,7 @@ async def test_several_containers_of_one_port_share_the_requests(
     front: Deployed, http: aiohttp.ClientSession
 ) -> None:
     """Each binds the port that the code names, and gets one of its own, on loopback."""
-    server: Any = modal.Server.from_name("toy", "Front", client=front.client)
-    await server.autoscaler.update.aio(min_containers=3)
-    await until(lambda: ready(front) == 3)
+    await keep(front, 3)
     answers = await asyncio.gather(*(get(front, http, "/?seconds=0.2") for _ in range(6)))
     assert [200] * 6 == [status for status, _ in answers]
     assert 3 == len({document["pid"] for _, document in answers})
@@ -77,6 +82,7 @@ async def test_a_request_in_flight_ends_well_when_its_container_does(
     front: Deployed, http: aiohttp.ClientSession
 ) -> None:
     """SIGTERM lets it finish, and new requests go elsewhere meanwhile."""
+    await keep(front, 3)
     slow = asyncio.create_task(get(front, http, "/?seconds=1"))
     await until(lambda: any(container.running for container in front.plane.containers("Front")))
     (busy,) = [container for container in front.plane.containers("Front") if container.running]
@@ -92,7 +98,7 @@ async def test_a_killed_container_costs_the_requests_in_it_and_no_others(
     front: Deployed, http: aiohttp.ClientSession
 ) -> None:
     """There are no retries: what it held is answered 502, and a new one takes its place."""
-    await until(lambda: ready(front) == 3)
+    await keep(front, 3)
     slow = asyncio.create_task(get(front, http, "/?seconds=20"))
     await until(lambda: any(container.running for container in front.plane.containers("Front")))
     (busy,) = [container for container in front.plane.containers("Front") if container.running]
