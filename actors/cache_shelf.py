@@ -100,7 +100,7 @@ class Shelf(Generic[K, V]):
     def peek(self, key: K) -> Versioned[V] | None:
         """Give what `get` would, without counting it or making it recent."""
         entry = self._entries.get(key)
-        return entry if entry is not None and self._clock() < self._end(key, entry) else None
+        return entry if entry is not None and self._lives(key, entry, self._clock()) else None
 
     def keys(self) -> list[K]:
         """List the keys, hottest first, the absent and the expired ones among them."""
@@ -112,13 +112,13 @@ class Shelf(Generic[K, V]):
         return [
             (key, entry.value, entry.version)
             for key, entry in reversed(self._entries.items())
-            if entry.value is not None and now < self._end(key, entry)
+            if entry.value is not None and self._lives(key, entry, now)
         ]
 
     def peek_since(self, key: K, since: float) -> Versioned[V] | None:
         """Give a value that was read from the store, or confirmed, at the clock's `since` or later."""
         entry = self._entries.get(key)
-        if entry is None or entry.value is None or self._clock() >= self._end(key, entry):
+        if entry is None or entry.value is None or not self._lives(key, entry, self._clock()):
             return None
         return entry if self._read_at(key, entry) >= since - _ROUNDING_S else None
 
@@ -246,6 +246,9 @@ class Shelf(Generic[K, V]):
         return msgspec.structs.replace(
             entry, fresh_until=fresh_until, expires_at=end, refresh_at=fresh_until, failures=0
         )
+
+    def _lives(self, key: K, entry: Entry[V], now: float) -> bool:
+        return now < entry.expires_at or now < self._end(key, entry)
 
     def _end(self, key: K, entry: Entry[V]) -> float:
         """When the entry's time is over, by its own reading or by a later confirmation."""

@@ -11,18 +11,18 @@ from pathlib import Path
 from time import monotonic, perf_counter, thread_time
 from typing import Final
 
+from actors import image
 from actors.cache import Cache
+from actors.image import Row
 from actors.meter import Meter
 from actors.ports import SessionStore, StoreMeter
 from actors.session_cache import SessionCacheActor, SessionCacheOptions
-from actors.warm_ports import WarmStore
+from actors.warm_ports import StoredImage, WarmStore
 from app.runtime import SystemChance, SystemClock, Tasks
 from app.store.firestore import FirestoreSessionStore
 from app.store.firestore_client import FirestoreDatabase
 from app.store.firestore_warm import FirestoreWarmStore
 from app.store.sqlite import SqliteDatabase, SqliteSessionStore
-from contracts.codec import encode
-from contracts.sessions import PatchSession, SessionPatch
 from contracts.warming import WarmSource
 from tests.bench import sessions
 from tests.bench.far_sqlite import FarSqlite, FarSqliteImages
@@ -82,10 +82,10 @@ async def _measure(effort: Effort) -> tuple[Samples, dict[str, str]]:
         for place in places:
             for count, latency_ms in _distances(effort):
                 case = f"{place.name}, {count} at {latency_ms} ms"
-                one_by_one, image = f"{case}: one by one", f"{case}: from the image"
+                one_by_one, imaged = f"{case}: one by one", f"{case}: from the image"
                 contenders[one_by_one] = partial(_one_by_one, place, count, latency_ms)
-                contenders[image] = partial(_starting, place, count, latency_ms, "image")
-                against[image] = one_by_one
+                contenders[imaged] = partial(_starting, place, count, latency_ms, "image")
+                against[imaged] = one_by_one
                 if count == COUNTS[0]:
                     query = f"{case}: without an image"
                     contenders[query] = partial(_starting, place, count, latency_ms, "query")
@@ -105,7 +105,7 @@ def _distances(effort: Effort) -> Sequence[tuple[int, int]]:
 
 async def _starting(place: Place, count: int, latency_ms: int, source: WarmSource) -> Values:
     name = _shard(count) if source == "image" else _shard(count) + len(COUNTS)
-    actor = _actor(place, name, latency_ms, most=count)
+    actor = _actor(place, name, latency_ms, recent=count)
     stalls = asyncio.create_task(_longest_stall())
     await asyncio.sleep(0)
     started = perf_counter()
@@ -121,11 +121,11 @@ async def _starting(place: Place, count: int, latency_ms: int, source: WarmSourc
 
 
 async def _longest_stall() -> float:
-    """The most that this thread worked between two turns of the loop, in ms, until it is cancelled."""
+    """The most that this thread worked between two looks at the clock, in ms of CPU, until it is cancelled."""
     longest_s, before = 0.0, thread_time()
     try:
         while True:
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)  # to spin would keep the store's thread from its work
             longest_s, before = max(longest_s, thread_time() - before), thread_time()
     except asyncio.CancelledError:
         return longest_s * 1000
@@ -150,7 +150,7 @@ def _values(spent_ms: float, latency_ms: int, calls: int) -> dict[str, float]:
     return {MS: spent_ms, CALLS: float(calls), **trips}
 
 
-def _actor(place: Place, shard: int, latency_ms: int, most: int) -> SessionCacheActor:
+def _actor(place: Place, shard: int, latency_ms: int, recent: int) -> SessionCacheActor:
     meter = Meter()
     return SessionCacheActor(
         shard,
@@ -160,7 +160,7 @@ def _actor(place: Place, shard: int, latency_ms: int, most: int) -> SessionCache
         clock=SystemClock(),
         chance=SystemChance(),
         background=Tasks(),
-        options=SessionCacheOptions(warm_sessions=most, warm_deadline_s=60.0),
+        options=SessionCacheOptions(warm_sessions=recent, warm_deadline_s=60.0),
     )
 
 
@@ -215,22 +215,35 @@ async def _firestore(effort: Effort) -> AsyncIterator[Place]:
 
 
 async def _seed(place: Place, store: SessionStore, effort: Effort) -> None:
-    """Write the sessions, and each shard's image as its actor does: at its end."""
+    """Write the sessions and their images, as if all of them had been in L1."""
     for count in sorted({count for count, _ in _distances(effort)}):
         effort.step(f"{place.name}: {count} sessions and their image")
-        await _write(store, count, _shard(count))
+        written = await _write(store, count, _shard(count))
         await asyncio.sleep(SETTLED_S)
-        actor = _actor(place, _shard(count), 0, most=count)
-        await actor.start()
-        await actor.ask(encode(PatchSession(chat=_chats(count)[0], patch=SessionPatch(mode="brief"))))
-        await actor.stop()
+        await _write_image(place.images(0.0, NoMeter()), _shard(count), written)
     await _write(store, COUNTS[0], len(COUNTS))
 
 
-async def _write(store: SessionStore, count: int, shard: int) -> None:
-    chats = _chats(count, shard)
+async def _write(store: SessionStore, count: int, shard: int) -> list[Row]:
+    chats, written = _chats(count, shard), list[Row]()
     for first in range(0, count, 50):
-        records = (
-            sessions.record(chat, shard=shard, messages=MESSAGES) for chat in chats[first : first + 50]
-        )
-        await asyncio.gather(*(store.write_session(record, "seed") for record in records))
+        made = [sessions.record(chat, shard=shard, messages=MESSAGES) for chat in chats[first : first + 50]]
+        versions = await asyncio.gather(*(store.write_session(record, "seed") for record in made))
+        written += [Row(each.chat, new, 0, 0.0, each.body) for each, new in zip(made, versions, strict=True)]
+    return written
+
+
+async def _write_image(images: WarmStore, shard: int, written: list[Row]) -> None:
+    packed = list(image.pack_blobs(written))
+    manifest = image.Manifest(
+        actor=SessionCacheActor.name,
+        shard=shard,
+        shards=1,
+        generation=1,
+        watermark=(await images.changed_sessions(shard, 0, 1)).watermark,
+        made_at=SystemClock().unix_s(),
+        blobs=tuple(note for note, _ in packed),
+    )
+    stored = StoredImage(manifest=image.pack_manifest(manifest), blobs=tuple(blob for _, blob in packed))
+    await images.write_image(f"{SessionCacheActor.name}:{shard}", stored)
+    await images.close()
