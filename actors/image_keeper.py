@@ -215,7 +215,8 @@ class ImageKeeper:
                 self._generation = image.unpack_manifest(stored.manifest).generation
 
     async def _pack(self, version: int) -> StoredImage:
-        rows, notes, blobs = await self._hottest(), list[Blob](), list[bytes]()
+        mark, asked = self._watermark or 0, self._asked  # of now: a warming pass may move them meanwhile
+        rows, notes, blobs = await self._hottest(self._since), list[Blob](), list[bytes]()
         for note, blob in image.pack_blobs(rows):
             notes.append(note)
             blobs.append(blob)
@@ -225,13 +226,13 @@ class ImageKeeper:
             shard=self.shard,
             shards=self._shards,
             generation=self._generation + 1,
-            watermark=self._watermark or 0,
-            made_at=self._asked.unix_s,
+            watermark=mark,
+            made_at=asked.unix_s,
             blobs=tuple(notes),
         )
         return StoredImage(manifest=image.pack_manifest(manifest), blobs=tuple(blobs), version=version)
 
-    async def _hottest(self) -> list[Row]:
+    async def _hottest(self, since: float) -> list[Row]:
         """The sessions that an image has room for, by their scores, in slices of work."""
         rows, room = list[Row](), ROOM
         for number, chat in enumerate(
@@ -239,7 +240,7 @@ class ImageKeeper:
         ):
             if number % SLICE == 0:
                 await asyncio.sleep(0)
-            row = self._row(chat)
+            row = self._row(chat, since)
             if row is None:
                 continue
             room -= row.room()
@@ -257,8 +258,8 @@ class ImageKeeper:
             await asyncio.sleep(0)
         return runs
 
-    def _row(self, chat: int) -> Row | None:
-        held = self._sessions.held_since(chat, self._since)
+    def _row(self, chat: int, since: float) -> Row | None:
+        held = self._sessions.held_since(chat, since)
         if held is None:
             return None
         return Row(chat, held.version, held.revision, self._sessions.scores.get(chat), held.body)

@@ -226,8 +226,8 @@ async def _seed(place: Place, store: SessionStore, effort: Effort) -> None:
 
 async def _write(store: SessionStore, count: int, shard: int) -> list[Row]:
     chats, written = _chats(count, shard), list[Row]()
-    for first in range(0, count, 50):
-        made = [sessions.record(chat, shard=shard, messages=MESSAGES) for chat in chats[first : first + 50]]
+    for first in range(0, count, 20):
+        made = [sessions.record(chat, shard=shard, messages=MESSAGES) for chat in chats[first : first + 20]]
         versions = await asyncio.gather(*(store.write_session(record, "seed") for record in made))
         written += [Row(each.chat, new, 0, 0.0, each.body) for each, new in zip(made, versions, strict=True)]
     return written

@@ -152,6 +152,22 @@ async def test_the_mark_is_that_of_the_reading(world: World) -> None:
     assert await asked(world, range(30)) == (["brief"] * 7 + ["detailed"] + ["brief"] * 22, 0)
 
 
+async def test_a_pass_beside_a_round_does_not_move_the_images_mark(world: World) -> None:
+    """I4: the rows were picked by the mark of the round's own reading, so the image claims no more than that."""
+    await wrote(world, range(30))
+    store(world, range(1_000, 3_000))
+    keeper = world.now.shard._keeper
+    await keeper._listen()
+    mark = keeper._watermark
+    writing = asyncio.create_task(keeper._write())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    store(world, [7], "detailed")
+    await keeper._listen()
+    await writing
+    assert stored(world)[0].watermark == mark
+
+
 async def test_who_is_forgotten_leaves_the_image_soon(world: World) -> None:
     """Not with each of them, and not only when enough has changed."""
     await wrote(world, range(30))
