@@ -1,6 +1,7 @@
 """What every actor is: one message method, a warm method, statistics, a start and a stop."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from typing import ClassVar, Generic, TypeVar
 
 import structlog
@@ -22,6 +23,8 @@ class Actor(ABC, Generic[Request]):
     """Decodes, answers and counts; a subclass says what each message means.
 
     Subclasses set `warmer` and may be asked before their first warm has ended: they load on demand.
+    Who places an actor may set `on_first`, which hears how many milliseconds the first request took, and
+    `cold_start`, how many each phase of its container's start took.
     """
 
     name: ClassVar[str]
@@ -34,6 +37,8 @@ class Actor(ABC, Generic[Request]):
         self._first: FirstRequest | None = None
         self._trouble, self._failures = "", 0
         self.counters: dict[str, int] = {}
+        self.on_first: Callable[[float], None] = _unheard
+        self.cold_start: Mapping[str, float] = {}
 
     warmer: Warmer
 
@@ -67,6 +72,7 @@ class Actor(ABC, Generic[Request]):
             self._trouble = ""
         if self._first is None and not scope.background:
             self._first = self._cost(scope, started)
+            self.on_first(self._first.duration_ms)
         return encode(reply)
 
     async def warm(self, frame: bytes = b"") -> bytes:
@@ -122,6 +128,7 @@ class Actor(ABC, Generic[Request]):
             warm=self.warmer.last,
             first_request=self._first,
             counters=dict(self.counters),
+            cold_start=dict(self.cold_start),
         )
 
     # ------------------------------------------------------------ helpers
@@ -148,3 +155,7 @@ class Actor(ABC, Generic[Request]):
             documents=scope.reads.documents,
             duration_ms=round((self.clock.monotonic_s() - started) * 1000, 3),
         )
+
+
+def _unheard(_duration_ms: float) -> None:
+    pass

@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Final
 
@@ -36,9 +36,10 @@ OTHER: Final = "other"  # a label's value never comes from input, so that the nu
 
 
 class Metrics:
-    """The counters of one process, on a registry of their own."""
+    """The counters of one process, on a registry of their own; `on_first_accept` hears the first one's milliseconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_first_accept: Callable[[float], None] | None = None) -> None:
+        self._on_first_accept = on_first_accept
         self.registry = CollectorRegistry()
         self._actors = ActorsCollector()
         self.registry.register(self._actors)
@@ -69,6 +70,9 @@ class Metrics:
     def accepted(self, seconds: float) -> None:
         """Note how long a durable accept took."""
         self._accept.note(seconds)
+        if self._on_first_accept is not None:
+            self._on_first_accept(seconds * 1000)
+            self._on_first_accept = None
 
     def page(self, actors: Sequence[ActorStats]) -> bytes:
         """The text that Prometheus reads (`CONTENT_TYPE`), with these statistics of the actors."""
@@ -90,6 +94,7 @@ class ActorsCollector(Collector):
             yield counter
         yield from (self._gauge(name, text) for name, text in _SIZES.items())
         yield self._warmed()
+        yield self._started()
         yield self._events()
 
     def _gauge(self, name: str, text: str) -> Metric:
@@ -103,6 +108,14 @@ class ActorsCollector(Collector):
         gauge = GaugeMetricFamily("firstlight_actor_warm", text, labels=("actor", "shard"))
         for stats in self.known:
             gauge.add_metric(_labels(stats), float(stats.warm is not None and stats.warm.status == "warm"))
+        return gauge
+
+    def _started(self) -> Metric:
+        text = "Milliseconds that a phase of the container's start took."
+        gauge = GaugeMetricFamily("firstlight_actor_cold_start_ms", text, labels=("actor", "shard", "phase"))
+        for stats in self.known:
+            for phase, ms in stats.cold_start.items():
+                gauge.add_metric([*_labels(stats), phase], ms)
         return gauge
 
     def _events(self) -> Metric:

@@ -3,16 +3,17 @@
 import asyncio
 import os
 import sys
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import modal
 import structlog
 
 from actors.ports import SkillFiles, SkillScan
 from app import wiring
+from app.cold_start import ColdStart
+from app.fleet import AGENT, SESSIONS, SKILLS
 from app.observability import configure_logging
 from app.runtime import settle_memory
 from app.settings import Scaling, Settings, SettingsError, carried, load
@@ -35,7 +36,10 @@ class PlacedActor:
     before one: imports, and files that are parsed. Settings are read again after it, since secrets change.
     """
 
+    role: ClassVar[str]
+    first_phase: ClassVar[str]  # the phase that ends with the first answer
     _placed: Placed | None = None
+    _cold: ColdStart
 
     def build(self, settings: Settings) -> Placed:
         """The actor with what it stands on, nothing of it opened; raises SettingsError."""
@@ -44,33 +48,49 @@ class PlacedActor:
     async def prepare(self, settings: Settings) -> None:
         """Read what a snapshot may hold."""
 
-    async def started(self) -> None:
+    async def beside(self) -> None:
+        """What is to be looked up while the actor warms; must not raise."""
+
+    def started(self) -> None:
         """What is to be done once the actor answers."""
 
     @modal.enter(snap=True)
     async def preload(self) -> None:
         """Before the snapshot: import what this container will use, by building the actor and dropping it."""
+        self._cold = ColdStart(self.role, getattr(self, "shard", None))
         with told_in_one_line():
             settings = begin(serves=False)
             await self.prepare(settings)
             self.build(settings)
+            self._cold.ended("imports")
 
     @modal.enter()
     async def start(self) -> None:
-        """After it: open every connection and warm."""
-        began = time.monotonic()
+        """After it: open every connection by what warming reads, in one round trip."""
+        self._cold.resume()
         with told_in_one_line():
-            self._placed = self.build(begin(serves=False))
-        await self._placed.start()
-        await self.started()
+            self._placed = placed = self.build(begin(serves=False))
+        placed.actor.on_first = self._cold.first(self.first_phase)
+        await placed.open()
+        self._cold.ended("clients")
+        await asyncio.gather(placed.actor.start(), self.beside())
+        self._cold.ended("warm")
+        self.started()
         settle_memory()
-        log.info("actor_placed", actor=type(self).__name__, duration_ms=_ms_since(began))
+        self._report(placed)
+
+    def _report(self, placed: Placed) -> None:
+        if placed.actor.warmer.last is not None:
+            self._cold.warmed(placed.actor.warmer.last)
+        placed.actor.cold_start = self._cold.phases
+        self._cold.ready()
 
     @modal.exit()
     async def stop(self) -> None:
         """Let the work end and close."""
         if self._placed is None:
             return
+        self._cold.tell()
         try:
             async with asyncio.timeout(STOP_S):
                 await self._placed.stop()
@@ -102,11 +122,14 @@ class PlacedActor:
 class PlacedSkillRegistry(PlacedActor):
     """Places the SkillRegistryActor; the snapshot holds the parsed skills."""
 
+    role, first_phase = SKILLS, "first_answer"
     _files: "Preread"
 
     async def prepare(self, settings: Settings) -> None:
         """Parse the skills."""
+        self._cold.ended("imports")
         self._files = await Preread.of(wiring.skill_files(settings), self._refreshed)
+        self._cold.ended("skills")
 
     async def refresh(self) -> None:
         """Fetch what others changed in the volume of skills; without one there is nothing to fetch."""
@@ -121,7 +144,7 @@ class PlacedSkillRegistry(PlacedActor):
         """The actor over the parsed skills."""
         return wiring.placed_skill_registry(settings, self._files)
 
-    async def started(self) -> None:
+    def started(self) -> None:
         """Look beside the requests for skills that changed since the snapshot."""
         self.placed.beside("reload skills", lambda: self.placed.actor.ask(encode(ReloadSkills())))
 
@@ -129,6 +152,7 @@ class PlacedSkillRegistry(PlacedActor):
 class PlacedSessionCache(PlacedActor):
     """Places one shard of the SessionCacheActor; the Modal class declares `shard` as its parameter."""
 
+    role, first_phase = SESSIONS, "first_accept"
     shard: int
 
     def build(self, settings: Settings) -> Placed:
@@ -139,6 +163,8 @@ class PlacedSessionCache(PlacedActor):
 class PlacedChatAgent(PlacedActor):
     """Places the ChatAgent."""
 
+    role, first_phase = AGENT, "first_reply"
+
     def fleet(self) -> RemoteFleet:
         """The references that it holds."""
         raise NotImplementedError
@@ -147,7 +173,7 @@ class PlacedChatAgent(PlacedActor):
         """The agent over the fleet."""
         return wiring.placed_chat_agent(settings, self.fleet())
 
-    async def started(self) -> None:
+    async def beside(self) -> None:
         """Look up the shards, so that no turn has to."""
         await self.fleet().connect()
 
@@ -236,7 +262,3 @@ def _bounded(reply: bytes) -> bytes:
     if len(reply) <= ASK_MOST:
         return reply
     return encode(TooLarge(detail="the reply", size=len(reply), limit=ASK_MOST))
-
-
-def _ms_since(began: float) -> float:
-    return round((time.monotonic() - began) * 1000, 1)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final
 import modal
 import structlog
 
-from app.fleet import warm_all
+from app.cold_start import ColdStart
 from app.lazily import load
 from app.placed import begin, told_in_one_line
+from app.runtime import settle_memory
 from app.settings import Settings
 from app.sweeper import sweep
 from app.transport.remote import RemoteFleet
@@ -20,10 +21,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+GATEWAY: Final = "TelegramGateway"  # its name on Modal
+ANY_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - Modal's proxy reaches the container from outside
 GRACE_S: Final = 25  # running accepts end within 5 s, tickets under way within 10
-WARM_S: Final = (
-    15.0  # actors end their own warming within 5 s; an update that waits longer does so at Telegram
-)
 SWEEP_S: Final = 45.0  # below the function's own timeout
 
 
@@ -31,7 +31,9 @@ class PlacedGateway:
     """What the Modal server inherits: a web application on the port that Modal forwards to."""
 
     port: int
+    host: str = ANY_ADDRESS
     _front: "Front | None" = None
+    _cold: ColdStart
 
     def fleet(self) -> RemoteFleet:
         """The references that it holds."""
@@ -40,18 +42,25 @@ class PlacedGateway:
     @modal.enter()
     async def start(self) -> None:
         """Look the actors up, have every one of them warm, then listen: no update finds one cold."""
+        self._cold = cold = ColdStart(GATEWAY)
         with told_in_one_line():
             settings, fleet = begin(serves=True), self.fleet()
-            self._front = _front(settings, fleet, self.port)
+            self._front = front = _front(settings, fleet, self.port, host=self.host, cold=cold)
+        cold.ended("imports")
         await fleet.connect()
-        await warm_all(fleet.members, WARM_S)
-        await self._front.start()
+        await front.warm()
+        cold.ended("warm")
+        await front.start()
+        cold.ended("listen")
+        settle_memory()
+        cold.ready()
         await fleet.keep(settings.scaling.session_cache.min_containers)
 
     @modal.exit()
     async def stop(self) -> None:
         """Finish what runs."""
         if self._front is not None:
+            self._cold.tell()
             await self._front.stop()
 
 
@@ -81,9 +90,17 @@ async def sweep_once(fleet: RemoteFleet) -> int:
 # ---------------------------------------------------------------- helpers
 
 
-def _front(settings: Settings, fleet: RemoteFleet, port: int, *, lazy_warm: bool = False) -> "Front":
+def _front(
+    settings: Settings,
+    fleet: RemoteFleet,
+    port: int,
+    *,
+    host: str = ANY_ADDRESS,
+    cold: ColdStart | None = None,
+    lazy_warm: bool = False,
+) -> "Front":
     """The web application; its libraries are imported here, and only where it is served."""
-    front: Front = load("app.front:Front")(settings, fleet, port, lazy_warm=lazy_warm)
+    front: Front = load("app.front:Front")(settings, fleet, port, host=host, cold=cold, lazy_warm=lazy_warm)
     return front
 
 

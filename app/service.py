@@ -10,7 +10,8 @@ from aiohttp import web
 
 from actors.commands import DESCRIPTIONS
 from actors.ports import TelegramError, TokenRefused
-from app.fleet import Fleet
+from app.cold_start import ColdStart
+from app.fleet import Fleet, stats_of
 from app.metrics import Metrics
 from app.settings import Settings
 from app.system import LocalSystem
@@ -19,10 +20,13 @@ from app.telegram.methods import BotCommand
 from app.web.server import WebParts, WebServer, create_app, listen
 from app.web.webhook import WebhookRules
 from app.wiring import World
+from contracts.warming import ActorStats
 
 log = structlog.get_logger(__name__)
 
 FIRST_RETRY_S: Final = 1.0  # Telegram blinked
+STATS_S: Final = 1.0  # they are in this process
+WARM_S: Final = 30.0  # in this process a store's deadlines end it earlier
 LAST_RETRY_S: Final = 60.0  # Telegram is away: group updates answer 503 meanwhile, and it keeps them
 
 
@@ -34,8 +38,9 @@ class Gateway:
         self._learning: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Learn the bot's username beside the caller, as long as it takes."""
-        self._learning = asyncio.create_task(self._learn(), name="getMe")
+        """Learn the bot's username beside the caller, as long as it takes; idempotent."""
+        if self._learning is None:
+            self._learning = asyncio.create_task(self._learn(), name="getMe")
 
     async def stop(self) -> None:
         """Give connections back."""
@@ -64,10 +69,13 @@ class Service:
     """`serve`, and with `extend` also `dev`: from the settings to a socket that accepts updates."""
 
     def __init__(
-        self, settings: Settings, extend: Callable[[web.Application, "Service"], None] | None = None
+        self,
+        settings: Settings,
+        extend: Callable[[web.Application, "Service"], None] | None = None,
+        cold: ColdStart | None = None,
     ) -> None:
-        self.settings = settings
-        self.system = LocalSystem(settings)
+        self.settings, self._cold = settings, cold or ColdStart("serve")
+        self.system = LocalSystem(settings, self._cold.first("first_reply"))
         self.gateway = Gateway(settings)
         self._extend = extend
         self._listener: socket.socket | None = None
@@ -78,15 +86,24 @@ class Service:
 
         Raises OSError for an address that can't be had, StoreDenied for a store that can't be used.
         """
+        cold = self._cold
         self._listener = listen(self.settings.host, self.settings.port)
         await self.system.open()
+        cold.ended("imports")
         self.gateway.start()
-        app = create_app(web_parts(self.settings, self.system.fleet, self.gateway, self.system.world))
+        app = create_app(
+            web_parts(self.settings, self.system.fleet, self.gateway, self.system.world, cold=cold)
+        )
         if self._extend is not None:
             self._extend(app, self)
         self._server = WebServer(app, self.settings.host, self.settings.port, listener=self._listener)
         await self._server.start()
+        cold.ended("listen")
         await self.system.warm_up()
+        cold.ended("warm")
+        for stats in (await stats_of(self.system.fleet.members, STATS_S)).values():
+            if isinstance(stats, ActorStats) and stats.warm is not None:
+                cold.warmed(stats.warm)
 
     async def stop(self) -> None:
         """Take nothing more in, let turns end or hand them back, and close; idempotent."""
@@ -106,7 +123,14 @@ class Service:
 
 
 def web_parts(
-    settings: Settings, fleet: Fleet, gateway: Gateway, world: World, *, lazy_warm: bool = False
+    settings: Settings,
+    fleet: Fleet,
+    gateway: Gateway,
+    world: World,
+    *,
+    cold: ColdStart | None = None,
+    lazy_warm: bool = False,
+    warm_deadline_s: float = WARM_S,
 ) -> WebParts:
     """What the web application is made of; raises SettingsError without a secret or a token."""
     admin = settings.admin_token
@@ -115,11 +139,12 @@ def web_parts(
         rules=webhook_rules(settings),
         identity=lambda: gateway.client.identity,
         background=world.background,
-        metrics=Metrics(),
+        metrics=Metrics(cold.first("first_accept") if cold is not None else None),
         clock=world.clock,
         callbacks=gateway.client,
         admin_token=admin.reveal().encode() if admin else None,
         lazy_warm=lazy_warm,
+        warm_deadline_s=warm_deadline_s,
     )
 
 

@@ -1,6 +1,7 @@
 """All of Firstlight in one process: the store, the actors, and references to them that outlive a restart."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -78,8 +79,9 @@ class _Running:
 class LocalSystem:
     """Starts, stops and restarts the actors cold; `fleet` stays the same throughout."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, on_first_reply: Callable[[float], None] = lambda _: None) -> None:
+        """`on_first_reply` hears how many milliseconds the first turn after a start took."""
+        self._settings, self._on_first_reply = settings, on_first_reply
         self.world = World()
         self._skills, self._agent = Role(SKILLS), Role(AGENT)
         self._shards = [Role(f"{SESSIONS}[{number}]") for number in range(settings.shards)]
@@ -105,7 +107,8 @@ class LocalSystem:
         self._skills.actor = wiring.skill_registry(self._settings, world, database)
         for number, role in enumerate(self._shards):
             role.actor = wiring.session_cache(self._settings, world, database, number)
-        self._agent.actor = wiring.chat_agent(self._settings, world, self.fleet)
+        self._agent.actor = agent = wiring.chat_agent(self._settings, world, self.fleet)
+        agent.on_first = self._on_first_reply
         sweeper = asyncio.create_task(sweep_forever(self.fleet, world.clock), name="sweeper")
         self._running = _Running(world, database, sweeper)
 

@@ -16,7 +16,6 @@ from app.fleet import Fleet
 from app.lazily import load
 from app.runtime import SystemChance, SystemClock, Tasks
 from app.settings import Settings, SettingsError
-from app.skills.loader import FolderSkillFiles, bundled_skills
 from app.store.database import Database, choose
 
 log = structlog.get_logger(__name__)
@@ -39,10 +38,12 @@ class Placed:
     def __init__(self, actor: Actor, world: World, database: Database | None = None) -> None:  # type: ignore[type-arg]
         self.actor, self._world, self._database = actor, world, database
 
-    async def start(self) -> None:
-        """Open the store, then start and warm the actor; a store that is away leaves it degraded."""
+    async def open(self) -> None:
+        """Make the store's clients; the actor's start then opens the connection, by the read that warms it.
+
+        A store that is away leaves the actor degraded.
+        """
         await open_store(self._database)
-        await self.actor.start()
 
     def beside(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
         """Do it beside the requests."""
@@ -134,19 +135,20 @@ def placed_chat_agent(settings: Settings, fleet: Fleet) -> Placed:
 # ---------------------------------------------------------------- adapters
 
 
-def skill_files(settings: Settings) -> FolderSkillFiles:
+def skill_files(settings: Settings) -> SkillFiles:
     """The skills folder; the bundled skills where none is named, and where a volume is still empty.
 
-    Raises SettingsError for a folder that is not there.
+    Raises SettingsError for a folder that is not there. Only who owns the skills imports what parses them.
     """
     root = settings.skills_dir
     if root is None or (settings.inside_modal and not any(root.glob("*"))):
-        return FolderSkillFiles(bundled_skills())
-    if not root.is_dir():
+        root = load("app.skills.loader:bundled_skills")()
+    elif not root.is_dir():
         raise SettingsError(
             "FIRSTLIGHT_SKILLS_DIR", f"is no folder ({root})", "set the folder of the skill files"
         )
-    return FolderSkillFiles(root)
+    files: SkillFiles = load("app.skills.loader:FolderSkillFiles")(root)
+    return files
 
 
 def telegram(settings: Settings) -> Telegram:

@@ -53,7 +53,10 @@ class FirstRequest(Value, frozen=True, kw_only=True):
 
 
 class ActorStats(Message, frozen=True, kw_only=True, tag="stats"):
-    """What an actor tells of itself; `started_at` is a Unix time in seconds, `bytes` what L1 holds."""
+    """What an actor tells of itself; `started_at` is a Unix time in seconds, `bytes` what L1 holds.
+
+    `cold_start` is how its container became ready, in milliseconds by phase; empty where it has none of its own.
+    """
 
     actor: str
     shard: int | None = None
@@ -72,3 +75,4 @@ class ActorStats(Message, frozen=True, kw_only=True, tag="stats"):
     warm: WarmReport | None = None
     first_request: FirstRequest | None = None
     counters: dict[str, int] = {}
+    cold_start: dict[str, float] = {}

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import grpc
 
+from tests.trips import Trips
+
 Kind = Literal["delay", "hang", "refuse", "cut", "lose_reply"]
 
 UNLIMITED = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
@@ -34,13 +36,15 @@ class Fault:
 class FaultProxy(grpc.GenericRpcHandler):
     """The proxy in front of `target`.
 
-    `injected` counts the faults by kind, `calls` the calls by method; `hanging` is set when a call hangs.
+    `injected` counts the faults by kind, `calls` the calls by method, `trips` holds when each began and ended;
+    `hanging` is set when a call hangs.
     """
 
     target: str
     faults: list[Fault] = field(default_factory=list)
     injected: Counter[str] = field(default_factory=Counter)
     calls: Counter[str] = field(default_factory=Counter)
+    trips: Trips = field(default_factory=Trips)
     host: str = ""
     hanging: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -71,17 +75,19 @@ class FaultProxy(grpc.GenericRpcHandler):
         method = details.method
 
         async def handle(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
-            fault = self._next(method.rpartition("/")[2])
-            if fault is not None:
-                await self._before(fault, context)
-            count = 0
-            async for message in self._carried(method, requests, context):
-                if fault is not None and fault.kind == "lose_reply":
-                    continue
-                if fault is not None and fault.kind == "cut" and count == fault.after:
-                    break
-                count += 1
-                yield message
+            name = method.rpartition("/")[2]
+            fault = self._next(name)
+            with self.trips.made(name):
+                if fault is not None:
+                    await self._before(fault, context)
+                count = 0
+                async for message in self._carried(method, requests, context):
+                    if fault is not None and fault.kind == "lose_reply":
+                        continue
+                    if fault is not None and fault.kind == "cut" and count == fault.after:
+                        break
+                    count += 1
+                    yield message
             if fault is not None and fault.kind in ("cut", "lose_reply"):
                 await context.abort(fault.status, fault.detail)
 

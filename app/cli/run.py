@@ -8,6 +8,7 @@ import structlog
 
 from actors.ports import StoreDenied
 from app.cli.running import fail, first_of, run, settings, stop_signal
+from app.cold_start import ColdStart
 from app.demo.play import play
 from app.dev import Dev
 from app.observability import configure_logging
@@ -64,10 +65,12 @@ async def _dev(chosen: Settings) -> None:
 
 
 async def _serve(chosen: Settings) -> None:
-    stopped, service = stop_signal(), Service(chosen)
+    cold = ColdStart("serve")
+    stopped, service = stop_signal(), Service(chosen, cold=cold)
     try:
         await service.start()
         settle_memory()
+        cold.ready()
         log.info("serving", webhook=f"{service.url}/webhook/telegram")
         await stopped.wait()
     except OSError as error:
@@ -76,6 +79,7 @@ async def _serve(chosen: Settings) -> None:
         fail(_unusable(error))
     finally:
         await service.stop()
+        cold.tell()
 
 
 async def _poll(chosen: Settings) -> None:

@@ -1,5 +1,6 @@
 """`skills list|show|lint`: what the skills folder holds, and what is wrong with it."""
 
+import asyncio
 import sys
 
 import click
@@ -70,7 +71,7 @@ def lint_skills(as_json: bool) -> None:
 
 
 def _scan() -> SkillScan:
-    return skill_files(settings()).scan_now()
+    return asyncio.run(skill_files(settings()).scan())
 
 
 def _page(skill: SkillFile) -> None:

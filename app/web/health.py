@@ -30,7 +30,9 @@ class FirstWarm:
         self.ended = asyncio.Event()
 
     async def run(self) -> None:
-        """Ask every actor and shard to warm, in parallel; never raises."""
+        """Ask every actor and shard to warm, in parallel, once; never raises."""
+        if self.ended.is_set():
+            return
         try:
             await warm_all(self._fleet.members, self._deadline_s)
         except Exception:  # I6: a defect in warming must not keep the service from serving

@@ -1,0 +1,34 @@
+"""What is said to a container that starts, and what it tells of its start."""
+
+from typing import Final
+
+import msgspec
+
+from app.cold_start import Span
+from contracts.sessions import AcceptUpdate
+from contracts.turns import Incoming
+from tests.trips import Trip
+
+CHAT: Final = 7
+ACCEPT: Final = AcceptUpdate(
+    bot=1, update=1, incoming=Incoming(kind="message", chat=CHAT, user=CHAT, message=1, text="Good morning!")
+)
+
+UPDATE: Final = {
+    "update_id": 1,
+    "message": {
+        "message_id": 1,
+        "date": 1767225600,
+        "chat": {"id": CHAT, "type": "private"},
+        "from": {"id": CHAT, "is_bot": False, "first_name": "Ada"},
+        "text": "Good morning!",
+    },
+}
+
+
+class Start(msgspec.Struct, frozen=True):
+    """What a container's start was made of; modules by the moment at which they were there."""
+
+    spans: list[Span]
+    trips: list[Trip]
+    modules: dict[str, list[str]]
