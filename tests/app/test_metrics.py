@@ -3,6 +3,7 @@
 import pytest
 
 from app.metrics import Metrics
+from contracts.warming import ActorStats
 
 
 @pytest.mark.parametrize(
@@ -38,3 +39,19 @@ def test_durations_fall_into_buckets() -> None:
     }
     assert {"0.0005": 2, "0.0025": 2, "0.005": 3, "5.0": 3, "+Inf": 4} == counts
     assert (4, 9.0036) == (sample("firstlight_accept_seconds_count"), sample("firstlight_accept_seconds_sum"))
+
+
+def test_the_first_accept_is_told_once() -> None:
+    """Whoever measures the container's start hears of the first one, in milliseconds."""
+    heard: list[float] = []
+    metrics = Metrics(heard.append)
+    metrics.accepted(0.25)
+    metrics.accepted(0.5)
+    assert [250.0] == heard
+
+
+def test_a_containers_start_is_shown_by_phase() -> None:
+    """One sample for each phase of each actor that has a container of its own."""
+    stats = ActorStats(actor="SessionCacheActor", shard=1, cold_start={"imports": 400.0, "warm": 25.5})
+    page = Metrics().page((stats,)).decode()
+    assert 'cold_start_ms{actor="SessionCacheActor",phase="warm",shard="1"} 25.5' in page
