@@ -9,11 +9,12 @@ import structlog
 from actors import prompting
 from actors.cache import Cache
 from actors.cache_values import CacheStats, Versioned
+from actors.coherence import CATALOG_LATE_S, SKILL_WAIT_S
 from actors.commands import Command, Reply, Situation, read_command, run_command
 from actors.flight import FlightError
 from actors.insist import insist
 from actors.matching import SkillIndex
-from actors.ports import Background, Clock, Completion, Model, ModelError
+from actors.ports import Background, Clock, Completion, Model, ModelError, Unreachable
 from actors.refs import SkillRegistryRef
 from actors.warming import Tally, WarmFailed
 from contracts.faults import Fault, SkillNotFound
@@ -23,11 +24,11 @@ from contracts.turns import ChatMessage
 
 log = structlog.get_logger(__name__)
 
-CATALOG_FRESH_S = 30.0  # an older catalog is renewed beside the turn that finds it so
-SKILL_TTL_S = 60.0  # a changed skill body is seen within this, by its catalog's fingerprint at once
+SKILL_TTL_S = (
+    60.0  # of its statistics; its text is held under the catalog's fingerprint, which tells of a change
+)
 SKILLS_BYTES = 8 * 1024 * 1024  # some hundred skills of the largest size seen in the wild
 MODEL_BUDGET_S = 45.0  # below the 60 s that a Modal input may take
-SKILL_WAIT_S = 5.0  # a registry that is away must not hold a turn: it goes on without the skill
 ANSWER_CHARACTERS = 120_000  # above what the renderer sends, which says that it cut; below the store's 1 MiB
 REMEMBERED_CHARACTERS = 16_000  # of one message: a long answer must not push all others out of the history
 NOTICE = "I could not answer this just now. Please try again in a moment."
@@ -62,7 +63,7 @@ class Answering:
         self._skills: Cache[str, Skill] = Cache(
             max_bytes=SKILLS_BYTES, ttl_s=SKILL_TTL_S, weigh=_weigh, clock=clock.monotonic_s, name="skills"
         )
-        self._renewed_at, self._renewing = 0.0, False
+        self._asked_at = float("-inf")
         self._take_over(Catalog(fingerprint=""))
 
     @property
@@ -87,7 +88,15 @@ class Answering:
         tally.requested = tally.loaded = len(self.catalog.skills)
         tally.bytes = self.prefix_bytes
 
+    async def renew(self) -> None:
+        """Ask whether the catalog is still the current one; a registry that is away leaves it as it is."""
+        try:
+            await self._renew()
+        except (Unreachable, WarmFailed) as away:
+            log.warning("catalog_not_renewed", error=str(away))
+
     async def _renew(self) -> None:
+        self._asked_at = self._clock.monotonic_s()
         match await self._registry.ask(GetCatalog(known=self.catalog.fingerprint)):
             case Catalog() as catalog:
                 self._take_over(catalog)
@@ -95,7 +104,16 @@ class Answering:
                 pass
             case Fault() as fault:
                 raise WarmFailed(f"catalog: {fault.detail}", retry=fault.retry)
-        self._renewed_at = self._clock.monotonic_s()
+
+    async def _renew_if_late(self) -> None:
+        """Ask first where nobody has asked for long; see CATALOG_LATE_S."""
+        if self._clock.monotonic_s() - self._asked_at < CATALOG_LATE_S:
+            return
+        try:
+            async with asyncio.timeout(SKILL_WAIT_S):
+                await self.renew()
+        except TimeoutError:
+            log.warning("catalog_not_renewed", error=f"no answer within {SKILL_WAIT_S:g} s")
 
     def _take_over(self, catalog: Catalog) -> None:
         self.catalog, self._index, self._prefix = (
@@ -104,23 +122,11 @@ class Answering:
             prompting.prefix(catalog),
         )
 
-    def _renew_beside(self) -> None:
-        if self._renewing or self._clock.monotonic_s() - self._renewed_at < CATALOG_FRESH_S:
-            return
-        self._renewing = True
-        self._background.spawn("renew catalog", self._renew_once)
-
-    async def _renew_once(self) -> None:
-        try:
-            await self._renew()
-        finally:
-            self._renewing = False
-
     # ------------------------------------------------------------ reply
 
     async def reply(self, turn: TurnClaimed) -> Reply:
         """Make the reply; a model that fails gives a notice to the user, never an exception."""
-        self._renew_beside()
+        await self._renew_if_late()
         command = read_command(turn.incoming)
         if command is not None and command.name == "skill":
             reply = await self._with_named_skill(turn, command)
@@ -175,7 +181,12 @@ class Answering:
         return name, argument[len(name) :].strip()
 
     async def _skill(self, name: str) -> Skill | SkillNotFound | None:
-        """The skill, or that there is none; None when the registry does not answer."""
+        """The skill, or that there is none; None when the registry does not answer.
+
+        It is held under the catalog that it belongs to. One of another catalog serves this turn only, and has the
+        catalog renewed: whichever of the two is behind, it is not by more than the bound.
+        """
+        key = f"{self.catalog.fingerprint}:{name.casefold()}"
 
         async def load(_: str) -> Versioned[Skill]:
             match await insist(self._clock, lambda: self._registry.ask(GetSkill(name=name))):
@@ -188,7 +199,7 @@ class Answering:
 
         try:
             async with asyncio.timeout(SKILL_WAIT_S):
-                held = await self._skills.get_or_load(f"{self.catalog.fingerprint}:{name.casefold()}", load)
+                held = await self._skills.get_or_load(key, load)
         except NoSuchSkill as none:
             return none.answer
         except (RegistryAway, FlightError, TimeoutError) as away:
@@ -197,6 +208,9 @@ class Answering:
                 "skill_unavailable", skill=name if listed else "", error=str(away) or "no answer in time"
             )
             return None
+        if held.value is not None and held.value.catalog not in ("", self.catalog.fingerprint):
+            self._skills.remove(key)
+            self._background.spawn("renew catalog", self.renew)
         return held.value
 
     # ------------------------------------------------------------ model

@@ -9,14 +9,17 @@ import msgspec
 import structlog
 
 from actors.actor import Actor
+from actors.agent_warming import AgentWarming
 from actors.answering import Answering
+from actors.coherence import CATALOG_EVERY_S
 from actors.commands import Reply, encodable
 from actors.delivery import Delivery, Outbox
 from actors.insist import PATIENT_S, insist
 from actors.meter import Meter
-from actors.ports import Background, Chance, Clock, Model, Renderer, Telegram, TelegramError, TokenRefused
+from actors.ports import Background, Chance, Clock, Model, Renderer, Telegram, TelegramError
 from actors.refs import ChatAgentRef, SessionShardRef, SessionsRef, SkillRegistryRef
-from actors.warming import Tally, Warmer
+from actors.ticker import Ticker
+from actors.warming import Warmer
 from contracts.base import Message
 from contracts.chat import ChatRequest, TakeTurn, TurnsTaken
 from contracts.codec import read_chat_request
@@ -89,10 +92,11 @@ class ChatAgent(Actor[ChatRequest]):
             skills=skills, model=model, clock=clock, background=background, count=self.count
         )
         self._delivery = Delivery(telegram=telegram, clock=clock)
+        self._catalog = Ticker("renew catalog", self._answering.renew, CATALOG_EVERY_S, clock, chance)
         self._working: set[asyncio.Task[object]] = set()
         self._stop = asyncio.Event()
         self.warmer = Warmer(
-            self._plan,
+            AgentWarming(self._answering, telegram, model).plan,
             actor=self.name,
             shard=None,
             clock=clock,
@@ -120,8 +124,13 @@ class ChatAgent(Actor[ChatRequest]):
             bytes=held.bytes + self._answering.prefix_bytes,
         )
 
+    async def open(self) -> None:
+        """Ask from time to time whether the catalog is the current one; see SKILL_STALE_S."""
+        self._catalog.start()
+
     async def close(self) -> None:
         """Let running turns end within the grace, hand the others back, and close connections."""
+        await self._catalog.stop()
         self._stop.set()
         self._delivery.end_by(self.clock.monotonic_s() + self._options.stop_grace_s - RECORD_S)
         if self._working:
@@ -312,23 +321,6 @@ class ChatAgent(Actor[ChatRequest]):
                 log.info("typing_failed", error=str(error))
                 return
             pause_s = TYPING_S
-
-    # ------------------------------------------------------------ warming
-
-    async def _plan(self, tally: Tally) -> None:
-        """Load the catalog in one call, beside opening the connections to Telegram and the model."""
-        tally.source = "query"
-        await asyncio.gather(
-            self._answering.warm(tally), self._connect(tally, "telegram"), self._connect(tally, "model")
-        )
-        log.info("cache_warming_complete", actor=self.name, cached=tally.loaded)
-
-    async def _connect(self, tally: Tally, what: str) -> None:
-        with tally.phase(what):
-            try:
-                await (self._telegram.connect() if what == "telegram" else self._model.connect())
-            except TelegramError as error:
-                tally.fail(f"{what}: {error}", entries=0, retry=not isinstance(error, TokenRefused))
 
 
 def _following(claim: ClaimTurn, claimed: Message) -> ClaimTurn:

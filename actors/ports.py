@@ -406,7 +406,7 @@ class Model(Protocol):
     name: str
 
     async def connect(self) -> None:
-        """Open connections, so that the first turn does not pay for it; best effort."""
+        """Open connections, so that the first turn does not pay for it; raises ModelError."""
 
     async def answer(self, prompt: Prompt) -> Completion:
         """Answer; raises ModelError."""

@@ -8,6 +8,7 @@ import msgspec
 import structlog
 
 from actors.actor import Actor
+from actors.coherence import RESCAN_S
 from actors.flight import SingleFlight
 from actors.meter import Meter
 from actors.ports import (
@@ -23,6 +24,7 @@ from actors.ports import (
 )
 from actors.skill_library import SkillLibrary
 from actors.skill_statistics import SkillStatistics
+from actors.ticker import Ticker
 from actors.warming import Tally, Warmer, WarmFailed
 from contracts.base import Message
 from contracts.codec import read_skill_request
@@ -93,6 +95,7 @@ class SkillRegistryActor(Actor[SkillRequest]):
             read_deadline_s=self._options.stats_deadline_s,
             write_deadline_s=self._options.write_deadline_s,
         )
+        self._rescans = Ticker("read the skills again", self._reload, RESCAN_S, clock, chance)
         self.warmer = Warmer(
             self._plan,
             actor=self.name,
@@ -137,8 +140,13 @@ class SkillRegistryActor(Actor[SkillRequest]):
             bytes=held.bytes + (library.bytes if library else 0),
         )
 
+    async def open(self) -> None:
+        """Read the files again from time to time; see SKILL_STALE_S."""
+        self._rescans.start()
+
     async def close(self) -> None:
         """Cancel the loads and the scan under way."""
+        await self._rescans.stop()
         await self._statistics.close()
         await self._scans.close()
 
@@ -152,6 +160,7 @@ class SkillRegistryActor(Actor[SkillRequest]):
         found = await self._find(name)
         if isinstance(found, Fault):
             return found
+        catalog = (await self.parse()).catalog.fingerprint
         stats = await self._statistics.of(found.summary.name)
         return Skill(
             name=found.summary.name,
@@ -164,6 +173,7 @@ class SkillRegistryActor(Actor[SkillRequest]):
             stats=stats or SkillStats(),
             stats_known=stats is not None,
             fingerprint=found.digest,
+            catalog=catalog,
         )
 
     async def _resource(self, name: str, path: str) -> Resource | Fault:
@@ -178,7 +188,7 @@ class SkillRegistryActor(Actor[SkillRequest]):
             return ResourceNotFound(skill=skill, path=path[:ECHOED_CHARS], detail=str(unavailable))
         except TimeoutError:
             return Busy(detail=f"the file was not read within {self._options.resource_deadline_s:g} s")
-        return Resource(skill=skill, path=path, content=content)
+        return Resource(skill=skill, path=path, content=content, fingerprint=found.digest)
 
     async def _record(self, report: ReportRun) -> RunRecorded | Fault:
         if not 0 <= report.duration_ms < math.inf:  # false for NaN, too
@@ -220,10 +230,12 @@ class SkillRegistryActor(Actor[SkillRequest]):
     async def _scan(self) -> SkillLibrary:
         """Read the files, and let the answers have them at once."""
         library = SkillLibrary(await self._read_files())
+        known = self._library.catalog.set_aside if self._library is not None else ()
         if self._library is None or self._library.unread or not library.unread:
             self._library = library
         for aside in library.catalog.set_aside:
-            log.warning("skill_warm_failed", skill=aside.file, error=aside.reason)
+            if aside not in known:  # told once, not with each scan
+                log.warning("skill_warm_failed", skill=aside.file, error=aside.reason)
         return library
 
     async def _read_files(self) -> SkillScan:

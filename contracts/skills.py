@@ -58,7 +58,10 @@ class GetSkill(Message, frozen=True, kw_only=True, tag="skill.get"):
 
 
 class Skill(Message, frozen=True, kw_only=True, tag="skill"):
-    """One skill whole: its body (Markdown), its statistics, the resources beside it (relative paths)."""
+    """One skill whole: its body (Markdown), its statistics, the resources beside it (relative paths).
+
+    `fingerprint` is the skill's own, `catalog` that of the catalog which it belongs to (empty: of an older registry).
+    """
 
     name: str
     description: str = ""
@@ -70,6 +73,7 @@ class Skill(Message, frozen=True, kw_only=True, tag="skill"):
     stats: SkillStats = SkillStats()
     stats_known: bool = True
     fingerprint: str = ""
+    catalog: str = ""
 
 
 class GetResource(Message, frozen=True, kw_only=True, tag="skill.resource.get"):
@@ -80,11 +84,12 @@ class GetResource(Message, frozen=True, kw_only=True, tag="skill.resource.get"):
 
 
 class Resource(Message, frozen=True, kw_only=True, tag="skill.resource"):
-    """One file beside a skill, in bytes, at most 1 MiB."""
+    """One file beside a skill, in bytes, at most 1 MiB; `fingerprint` is the skill's."""
 
     skill: str
     path: str
     content: bytes = b""
+    fingerprint: str = ""
 
 
 class ReloadSkills(Message, frozen=True, kw_only=True, tag="skills.reload"):

@@ -13,6 +13,7 @@ from actors.session_cache import SessionCacheActor
 from app.chaos.container import Container, outside
 from app.chaos.crew import AnyActor, Crew
 from app.chaos.crowd import Size
+from app.chaos.ledger import REGISTRIES
 from app.chaos.network import Place, Pool
 from app.fleet import AGENT, SESSIONS, SKILLS, Fleet
 from app.intake import UpdateIntake
@@ -41,7 +42,7 @@ class Cluster:
         self._world, self._crew, self._size = crew.world, crew, size
         self.containers: dict[Container, None] = {}
         self.gateways: list[Gateway] = []
-        self.skills = self._pool(SKILLS, "nowhere")
+        self.skills = self._pool(SKILLS, REGISTRIES)
         self.shards = [self._pool(f"{SESSIONS}[{n}]", f"shard:{n}") for n in range(size.shards)]
         self.agents = self._pool(AGENT, "all")
         self._sweeper: Container | None = None
@@ -53,7 +54,7 @@ class Cluster:
     async def start(self) -> None:
         """Start everything."""
         await asyncio.gather(
-            self.add_registry(),
+            *(self.add_registry() for _ in range(self._size.registries)),
             *map(self.add_shard, range(self._size.shards)),
             *(self.add_agent() for _ in range(self._size.agents)),
         )
@@ -168,7 +169,7 @@ class Cluster:
         """Start a new container for each that runs, then let the old ones finish."""
         old, old_gateways = self.places(), [each for each in self.gateways if each.container.alive]
         await asyncio.gather(
-            self.add_registry(),
+            *(self.add_registry() for _ in range(self._size.registries)),
             *map(self.add_shard, range(self._size.shards)),
             *(self.add_agent() for _ in range(self._size.agents)),
         )
@@ -251,6 +252,8 @@ class Cluster:
         self._world.trace.note("died", place.container.name)
         for chat in self._world.database.tables.mailboxes:
             self._world.ledger.trouble(f"chat:{chat}")
+        if pool is self.skills:
+            self._world.ledger.trouble(pool.where)
         pool.abandoned(place)
         self.containers.pop(place.container, None)
         self._later(REPLACED_S, again)

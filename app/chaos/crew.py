@@ -6,7 +6,7 @@ from typing import Any, Final
 from actors.actor import Actor
 from actors.chat_agent import ChatAgent
 from actors.meter import Meter
-from actors.ports import SessionStore, Telegram
+from actors.ports import SessionStore, SkillFiles, Telegram
 from actors.session_cache import SessionCacheActor, SessionCacheOptions
 from actors.skill_registry import SkillRegistryActor
 from actors.warm_ports import WarmStore
@@ -15,7 +15,7 @@ from app.chaos.faults import Faults
 from app.chaos.ledger import Ledger
 from app.chaos.memory_database import MemoryDatabase
 from app.chaos.memory_store import MemorySessionStore, MemorySkillStatsStore, MemoryWarmStore
-from app.chaos.mind import ChaosModel, FewSkills, MarkingRenderer
+from app.chaos.mind import ChaosModel, Editions, FewSkills, MarkingRenderer
 from app.chaos.network import Network
 from app.chaos.store_port import ShakySessions, ShakyStatistics, ShakyWarm, StoreLine
 from app.chaos.telegram_port import ChaosTelegram, Wire
@@ -51,6 +51,7 @@ class World:
     ) -> None:
         self.loop, self.dice, self.faults, self.ledger, self.trace = loop, dice, faults, ledger, trace
         self.database, self.wire, self.bot = database, wire, bot
+        self.editions = Editions(ledger)
         self.line = StoreLine(database, faults, ledger, dice)
         self.network = Network(loop, faults, ledger, trace, dice)
         self.l1_bytes = dice.choice((SMALL_L1_BYTES, SessionCacheOptions().l1_bytes))
@@ -66,7 +67,7 @@ class Crew:
         """A registry with a few skills."""
         meter = Meter()
         return SkillRegistryActor(
-            files=FewSkills(),
+            files=self.files(),
             store=ShakyStatistics(
                 self.world.line, container, MemorySkillStatsStore(self.world.database, meter)
             ),
@@ -103,7 +104,7 @@ class Crew:
             sessions=fleet.sessions,
             agents=fleet.agent,
             telegram=self.telegram(container),
-            model=ChaosModel(container, self.world.faults, self.world.dice),
+            model=ChaosModel(container, self.world.faults, self.world.ledger, self.world.dice),
             renderer=MarkingRenderer(container.chance),
             clock=container.clock,
             chance=container.chance,
@@ -125,6 +126,10 @@ class Crew:
     async def sweep(self, container: Container, fleet: Fleet) -> None:
         """The sweeper's work."""
         await sweep_forever(fleet, container.clock)
+
+    def files(self) -> SkillFiles:
+        """A registry's files."""
+        return FewSkills(self.world.editions)
 
     def sessions(self, container: Container, meter: Meter) -> SessionStore:
         """A shard's store."""

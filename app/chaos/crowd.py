@@ -31,6 +31,7 @@ class Size(Value, frozen=True, kw_only=True):
     groups: int = 4
     shards: int = 2
     agents: int = 3
+    registries: int = 1
     gateways: int = 2
 
 
@@ -48,7 +49,7 @@ class Crowd:
             *[self._burst] * 2,
             *[self._command] * 4,
             *[self._press] * 2,
-            self._skill,
+            *[self._skill] * 3,
             self._edit,
             self._oddity,
         ]

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from actors import session_codec, turns
+from actors.coherence import SKILL_STALE_S
 from actors.conversation import extend
 from actors.ports import SessionRecord, TurnWrite, UpdateRecord
 from app.chaos.trace import Trace
@@ -19,6 +20,7 @@ SESSION_STALE_S: Final = 3600.0 * 1.1  # DESIGN 5: the session's TTL and its jit
 ABSENT_STALE_S: Final = 300.0 * 1.1  # the same for an absence
 MOST_VIOLATIONS: Final = 20  # of each promise: a broken one tends to repeat itself
 MAILBOX_MOST: Final = 100 + 4  # DESIGN 7, and what two owners of a shard may accept at the same moment
+REGISTRIES: Final = "registries"  # the place of troubles between an agent and all registries
 _CLEARING: Final = ("/clear", "/forget")
 
 
@@ -82,6 +84,8 @@ class Ledger:
         self._steps: dict[int, float] = {}
         self._troubles: dict[str, float] = {}
         self._stalled: dict[int, None] = {}
+        self._replaced: dict[int, float] = {}
+        self.skill_uses = self.old_skills = 0
 
     def broke(self, promise: str, detail: str) -> None:
         """Take a broken promise down."""
@@ -253,6 +257,23 @@ class Ledger:
             self.broke(
                 "I5 absent", f"chat {session.chat}: told absent {now - since:.0f} s after it was written"
             )
+
+    # ------------------------------------------------------------ skills
+
+    def replaced(self, edition: int) -> None:
+        """The skill files have a newer edition than this."""
+        self._replaced[edition] = self._now()
+
+    def used(self, edition: int) -> None:
+        """A turn goes to the model with a skill's text of this edition."""
+        now, since = self._now(), self._replaced.get(edition)
+        self.skill_uses += 1
+        self.old_skills += since is not None
+        if since is None:
+            return
+        old_s = now - max(since, *(self._troubles.get(place, 0.0) for place in ("all", REGISTRIES)))
+        if old_s > SKILL_STALE_S:
+            self.broke("I4 skill", f"edition {edition} was used {old_s:.0f} s after it was replaced")
 
     # ------------------------------------------------------------ progress
 

@@ -17,6 +17,7 @@ from actors.ports import (
 )
 from app.chaos.container import Container
 from app.chaos.faults import Faults
+from app.chaos.ledger import Ledger
 from app.telegram.simulator_ports import SeededChance
 from contracts.skills import SkillSummary
 from contracts.turns import Chunk, Entity
@@ -25,6 +26,7 @@ HANG_S: Final = 120.0  # longer than a turn's model budget
 PARAGRAPHS: Final = (1, 1, 1, 1, 2, 2, 3, 4)
 MOST_CHUNKS: Final = 5
 
+EDITION_S: Final = (20.0, 200.0)  # around the bound within which a change has to be everywhere
 SKILLS: Final = ("brainstorming", "debugging", "planning", "reviewing", "translating")
 
 
@@ -33,14 +35,16 @@ class ChaosModel(Model):
 
     name = "chaos"
 
-    def __init__(self, container: Container, faults: Faults, dice: random.Random) -> None:
-        self._container, self._faults, self._dice = container, faults, dice
+    def __init__(self, container: Container, faults: Faults, ledger: Ledger, dice: random.Random) -> None:
+        self._container, self._faults, self._ledger, self._dice = container, faults, ledger, dice
 
     async def connect(self) -> None:
         """There is nothing to open."""
 
     async def answer(self, prompt: Prompt) -> Completion:
         """Answer; raises ModelError."""
+        if prompt.skill_body:
+            self._ledger.used(int(prompt.skill_body.rpartition(" ")[2]))
         fault = self._faults.draw("model")
         return await self._container.reach(self._think(prompt, fault), HANG_S)
 
@@ -80,18 +84,37 @@ class MarkingRenderer(Renderer):
         )
 
 
+class Editions:
+    """The skill files as everybody's volume has them: all are written anew at once, now and then."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.newest = 1
+
+    async def publish(self, dice: random.Random) -> None:
+        """Go on for ever."""
+        while True:
+            await asyncio.sleep(dice.uniform(*EDITION_S))
+            self._ledger.replaced(self.newest)
+            self.newest += 1
+
+
 class FewSkills(SkillFiles):
-    """Skills that are always there."""
+    """Skills that are always there, in the newest edition."""
+
+    def __init__(self, editions: Editions) -> None:
+        self._editions = editions
 
     async def scan(self) -> SkillScan:
         """Give them all."""
-        return SkillScan(skills=tuple(map(_skill, SKILLS)))
+        return SkillScan(skills=tuple(_skill(name, self._editions.newest) for name in SKILLS))
 
     async def read_resource(self, skill_path: str, resource: str) -> bytes:
         """There are none; raises ResourceUnavailable."""
         raise ResourceUnavailable(f"{skill_path}: no {resource}")
 
 
-def _skill(name: str) -> SkillFile:
+def _skill(name: str, edition: int) -> SkillFile:
     summary = SkillSummary(name=name, description=f"Use it for {name}.", path=f"{name}/SKILL.md")
-    return SkillFile(summary=summary, folder=name, body=f"# {name}\n\nDo it well.", digest=name)
+    body = f"# {name}\n\nDo it well.\n\nEdition {edition}"
+    return SkillFile(summary=summary, folder=name, body=body, digest=f"{name} {edition}")

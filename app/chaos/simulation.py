@@ -49,7 +49,8 @@ class Account(Value, frozen=True, kw_only=True):
     """What came of a run: counts, virtual seconds, the trace's hash, and the first of the violations.
 
     `ends` counts updates by their state; `unknown` chunks by how far their senders had got; `stale` turns
-    that began from a session which another owner had changed meanwhile (allowed, within its bound).
+    that began from a session which another owner had changed meanwhile, `old_skills` those of the `skill_uses`
+    whose skill had been changed meanwhile (both allowed, within their bounds).
     """
 
     seed: int
@@ -63,6 +64,8 @@ class Account(Value, frozen=True, kw_only=True):
     shown: int
     unknown: dict[str, int]
     stale: int
+    skill_uses: int
+    old_skills: int
     lost: int
     doubled: int
     out_of_order: int
@@ -127,7 +130,8 @@ class Simulation:
         watching = outside(self.loop, self._watch(progress))
         crowd = Crowd(self.people, self.faults, self._dice("crowd"), self.plan.size)
         disasters = Disasters(self.world, self.cluster, self._dice("disasters"))
-        lives = [outside(self.loop, crowd.live()), outside(self.loop, disasters.strike())]
+        works = (crowd.live(), disasters.strike(), self.world.editions.publish(self._dice("editions")))
+        lives = [outside(self.loop, work) for work in works]
         await asyncio.wait(lives, timeout=self.plan.minutes * 60.0, return_when=asyncio.FIRST_EXCEPTION)
         for life in lives:
             life.cancel()
@@ -203,6 +207,8 @@ class Simulation:
             shown=sum(piece.visible for piece in self.ledger.pieces.values()),
             unknown=dict(sorted(self.ledger.unknowns().items())),
             stale=self.ledger.stale,
+            skill_uses=self.ledger.skill_uses,
+            old_skills=self.ledger.old_skills,
             lost=broken["I1 lost"],
             doubled=broken["I2 one answer"],
             out_of_order=sum(count for promise, count in broken.items() if promise.startswith("I3")),

@@ -55,14 +55,14 @@ class AnthropicModel:
         self._log = structlog.get_logger().bind(model=self.name)
 
     async def connect(self) -> None:
-        """Open a connection by asking for the model's description; a failure is only logged."""
+        """Open a connection by asking for the model's description; raises AnthropicFailure."""
         try:
             async with asyncio.timeout(self._patience.warm_s):
                 await self._client.models.retrieve(self._model)
         except TimeoutError:
-            self._log.warning("model_connect_failed", error="nothing within the deadline")
+            raise AnthropicFailure(SLOW, f"no connection within {self._patience.warm_s:g} s") from None
         except SDK_ERRORS as error:
-            self._log.warning("model_connect_failed", error=str(failure_of(error)))
+            raise failure_of(error) from None  # as in `_attempt`
 
     async def answer(self, prompt: Prompt) -> Completion:
         """Answer within `Patience.total_s`; raises ModelError."""

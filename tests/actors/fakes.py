@@ -14,6 +14,7 @@ from actors.ports import (
     Clock,
     Completion,
     Model,
+    ModelError,
     Prompt,
     Renderer,
     Telegram,
@@ -201,9 +202,12 @@ class FakeModel(Model):
         self.chaos: Callable[[Prompt], str | Exception | None] = lambda _: None
         self.took_s = 0.0
         self.asked: list[Prompt] = []
+        self.refused: ModelError | None = None
 
     async def connect(self) -> None:
         await self._life.step()
+        if self.refused is not None:
+            raise self.refused
 
     async def answer(self, prompt: Prompt) -> Completion:
         self.asked.append(prompt)

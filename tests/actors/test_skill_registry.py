@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from structlog.testing import capture_logs
 
+from actors.coherence import RESCAN_S
 from actors.ports import StoreDenied, StoreDown, StoreError
 from contracts.base import Message
 from contracts.faults import (
@@ -525,7 +526,9 @@ async def test_a_resource_is_given_by_any_name_of_its_skill(world: World) -> Non
     world.files.resources["coffee/SKILL.md", "beans.txt"] = b"\0arabica"
     reply = await world.ref.ask(GetResource(skill="COFFEE", path="beans.txt"))
 
-    assert reply == Resource(skill="Coffee Making", path="beans.txt", content=b"\0arabica")
+    assert reply == Resource(
+        skill="Coffee Making", path="beans.txt", content=b"\0arabica", fingerprint="Coffee Making:body"
+    )
 
 
 async def test_a_resource_that_is_not_there_says_so(world: World) -> None:
@@ -581,6 +584,25 @@ async def test_a_reload_says_what_it_changed(world: World) -> None:
         set_aside=(SetAside(file="b/SKILL.md", reason="binary"),),
     )
     assert (await skill(world, "tea")).body == "new"
+
+
+async def test_files_are_read_again_without_being_asked(world: World) -> None:
+    """Every registry sees a change within its part of the bound, tells of a broken file once, and ends."""
+    await world.actor.start()
+    world.files.skills = [skill_file("tea", body="new")]
+    world.files.set_aside = [SetAside(file="b/SKILL.md", reason="binary")]
+    with capture_logs() as logs:
+        for _ in range(3):
+            world.clock.advance(RESCAN_S)
+            await asyncio.sleep(0.01)
+    assert (await skill(world, "tea")).body == "new"
+    assert (await skill(world, "tea")).catalog == (await catalog(world)).fingerprint
+    assert [log["event"] for log in logs] == ["skill_warm_failed"]
+    await world.actor.stop()
+    scans = world.files.gate.passed
+    world.clock.advance(RESCAN_S)
+    await asyncio.sleep(0.01)
+    assert (scans, 4) == (world.files.gate.passed, scans)
 
 
 async def test_answers_go_on_beside_a_reload_and_change_at_once(world: World) -> None:

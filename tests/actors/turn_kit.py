@@ -108,6 +108,8 @@ class Registry(Transport):
             "sing": Skill(name="sing"),
         }
         self.fault: Fault | None = None
+        self.fingerprint = "f"
+        self.asked: list[Message] = []
         self.hangs = False
         self.runs: list[ReportRun] = []
 
@@ -115,7 +117,8 @@ class Registry(Transport):
         if self.hangs:
             await asyncio.sleep(CALL_S)
             raise Unreachable("no answer")
-        return encode(self.fault or self._answer(read_skill_request(frame)))
+        self.asked.append(request := read_skill_request(frame))
+        return encode(self.fault or self._answer(request))
 
     def _answer(self, request: Message) -> Message:
         match request:
@@ -124,7 +127,7 @@ class Registry(Transport):
                     SkillSummary(name=each.name, description=each.description)
                     for each in self.skills.values()
                 )
-                return Catalog(fingerprint="f", skills=tuple(known))
+                return Catalog(fingerprint=self.fingerprint, skills=tuple(known))
             case GetSkill(name=name):
                 return self.skills.get(name) or SkillNotFound(name=name, suggestions=("cook",))
             case ReportRun():

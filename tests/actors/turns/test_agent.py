@@ -9,9 +9,9 @@ from actors.answering import (
     MODEL_BUDGET_S,
     NOTICE,
     REMEMBERED_CHARACTERS,
-    SKILL_WAIT_S,
 )
 from actors.chat_agent import ChatAgentOptions
+from actors.coherence import SKILL_WAIT_S
 from actors.insist import PAUSES_S
 from actors.ports import MaybeSent, ModelError, TokenRefused
 from actors.turn_leases import MAX_ATTEMPTS
@@ -389,6 +389,30 @@ async def test_a_cold_registry_and_a_refused_token_leave_the_agent_degraded(worl
     world.registry.fault, fresh.telegram.refused = None, None
     await asyncio.sleep(5.0)
     assert (fresh.agent.warmer.last.status, fresh.agent.warmer.degraded) == ("warm", "")
+
+
+async def test_a_model_that_can_not_be_reached_leaves_the_agent_partly_warm(world: World) -> None:
+    """The report says so in a line of its own, and the connection is opened when the model is back."""
+    fresh = world.make()
+    fresh.model.refused = ModelError("unreachable: no route", notice="n", retry=True)
+    await fresh.agent.start()
+    report = fresh.agent.warmer.last
+    assert report is not None
+    assert (report.status, report.loaded, report.errors) == ("partial", 2, ("model: unreachable: no route",))
+    fresh.model.refused = None
+    await asyncio.sleep(5.0)
+    assert (getattr(fresh.agent.warmer.last, "status", ""), fresh.agent.warmer.degraded) == ("warm", "")
+
+
+async def test_a_part_of_warming_that_fails_ends_no_other(world: World) -> None:
+    """Without a catalog, Telegram and the model are connected all the same, and timed."""
+    fresh = world.make()
+    world.registry.fault = Busy(detail="starting")
+    await fresh.agent.start()
+    report = fresh.agent.warmer.last
+    assert report is not None
+    assert {"catalog", "telegram", "model"} == set(report.phases)
+    assert report.errors == ("WarmFailed: catalog: starting",)
 
 
 async def test_a_session_of_another_shard_is_not_touched(world: World) -> None:

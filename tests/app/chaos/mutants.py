@@ -17,17 +17,21 @@ from actors.ports import (
     SessionBatch,
     SessionRecord,
     SessionStore,
+    SkillFiles,
+    SkillScan,
     StoreDown,
     Telegram,
     TurnWrite,
     UpdateRecord,
 )
+from actors.refs import SkillRegistryRef
 from actors.session_cache import SessionCacheActor
 from actors.warm_ports import SessionChanges, StoredImage, WarmStore
 from app.chaos.container import Container
 from app.chaos.crew import AnyActor, Crew
 from app.chaos.memory_database import StoredUpdate
 from app.chaos.memory_store import MemorySessionStore, MemoryWarmStore
+from app.chaos.mind import FewSkills
 from app.chaos.simulation import Simulation
 from app.chaos.store_port import ShakySessions, ShakyWarm
 from app.chaos.telegram_port import ChaosTelegram
@@ -35,6 +39,7 @@ from app.chaos.watched_store import WatchedDatabase
 from app.fleet import Fleet
 from app.intake import Taken, UpdateIntake
 from app.metrics import Metrics
+from contracts.skills import GetSkill, SkillReply, SkillRequest
 from contracts.turns import Button, Entity
 
 
@@ -264,6 +269,49 @@ class WithTelegram(Crew):
 
     def telegram(self, container: Container) -> Telegram:
         return self.telegram_class(self.world.wire, container)
+
+
+# ---------------------------------------------------------------- skills
+
+
+class RemembersTheFirst(FewSkills):
+    """Gives the edition that it saw first, again and again."""
+
+    async def scan(self) -> SkillScan:
+        self._seen = getattr(self, "_seen", None) or await super().scan()
+        return self._seen
+
+
+class HalfBlind(Crew):
+    """Every other registry never sees a change."""
+
+    _made = 0
+
+    def files(self) -> SkillFiles:
+        self._made += 1
+        return RemembersTheFirst(self.world.editions) if self._made % 2 else super().files()
+
+
+class KeepsTexts(SkillRegistryRef):
+    """Never asks twice for a skill."""
+
+    def __init__(self, sound: SkillRegistryRef) -> None:
+        super().__init__(sound.name, sound._transport)
+        self._kept: dict[str, SkillReply] = {}
+
+    async def ask(self, request: SkillRequest) -> SkillReply:
+        if not isinstance(request, GetSkill):
+            return await super().ask(request)
+        if request.name not in self._kept:
+            self._kept[request.name] = await super().ask(request)
+        return self._kept[request.name]
+
+
+class Hoarding(Crew):
+    """Agents that keep the texts of skills."""
+
+    def agent(self, container: Container, fleet: Fleet) -> AnyActor:
+        return super().agent(container, Fleet(KeepsTexts(fleet.skills), fleet.sessions, fleet.agent))
 
 
 # ---------------------------------------------------------------- others

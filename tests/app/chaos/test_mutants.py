@@ -93,6 +93,16 @@ CASES: dict[str, tuple[type[Mutant], Plan, str]] = {
         plan("store_unavailable"),
         "I1 lost",
     ),
+    "one of two registries that never reads its files again": (
+        with_crew(mutants.HalfBlind),
+        Plan(seed=1, minutes=12, size=Size(people=20, groups=2, registries=2), only=("model_fails",)),
+        "I4 skill",
+    ),
+    "agents that keep the texts of skills": (
+        with_crew(mutants.Hoarding),
+        plan("model_fails", minutes=10),
+        "I4 skill",
+    ),
     "no sweeper": (
         with_crew(mutants.Unswept),
         plan("tell_lost"),

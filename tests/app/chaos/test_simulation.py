@@ -51,6 +51,26 @@ def test_without_faults_everything_is_answered() -> None:
     assert account.duplicates == 0
 
 
+@pytest.mark.parametrize(
+    ("registries", "faults"),
+    [
+        (1, ("model_slow",)),
+        (2, ("model_slow",)),
+        (1, ("registry_killed", "rolling_deploy")),
+        (2, ("registry_killed", "rolling_deploy")),
+    ],
+)
+def test_a_changed_skill_reaches_every_turn_within_its_bound(
+    registries: int, faults: tuple[str, ...]
+) -> None:
+    """A turn may use an edition for a while after it was replaced, never for longer; also when registries die."""
+    size = Size(people=20, groups=2, registries=registries)
+    account = simulate(Plan(seed=2, minutes=12, size=size, only=faults, intensity=5.0))
+    assert account.violations == ()
+    assert account.skill_uses > 20
+    assert account.old_skills > 0
+
+
 @pytest.mark.parametrize("kind", [name for name, kind in KINDS.items() if kind.where != "hour"])
 def test_each_kind_of_fault_can_be_had_alone(kind: str) -> None:
     """`only` leaves one kind, with its own rate at least, whatever the seed says of it."""

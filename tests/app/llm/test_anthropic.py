@@ -349,24 +349,24 @@ async def test_connect_opens_the_connection_that_answers_use(serve: Serve) -> No
     assert (api.looked_up, len(api.connections)) == (["test"], 1)
 
 
-async def test_connect_never_fails() -> None:
-    """An API that is away holds up no container: the warm goes on and the log says why."""
+async def test_a_connection_that_can_not_be_had_is_a_failure() -> None:
+    """An API that is away is told, and worth another try; warming reports it and goes on without."""
     async with messages_api() as api:
         url = api.url
     model = AnthropicModel("test", KEY, url, patience=QUICK)
-    with capture_logs() as logs:
+    with pytest.raises(ModelError) as failure:
         await model.connect()
     await model.close()
-    assert [line["event"] for line in logs] == ["model_connect_failed"]
+    assert (str(failure.value), failure.value.retry) == ("unreachable: APIConnectionError", True)
 
 
 async def test_connect_gives_up_at_its_deadline(serve: Serve) -> None:
     """An API that takes the connection and says nothing holds up a container for `warm_s` at most."""
     api, model = await serve(patience=Patience(warm_s=0.05))
     api.mute = True
-    with capture_logs() as logs:
+    with pytest.raises(ModelError) as failure:
         await model.connect()
-    assert [line["error"] for line in logs] == ["nothing within the deadline"]
+    assert str(failure.value) == "slow: no connection within 0.05 s"
 
 
 async def test_a_prompt_without_a_question_costs_no_request(serve: Serve) -> None:
