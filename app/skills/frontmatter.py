@@ -143,6 +143,7 @@ def _guess_fields(text: str) -> dict[str, str]:
     chunks: dict[str, list[str]] = {}
     current: list[str] = []
     for line in textwrap.dedent(text.expandtabs(2)).split("\n"):
+        line = line.lstrip() if _slipped(line, current) else line
         if found := _FIELD_LINE.match(line):
             current = chunks.setdefault(found[1].lower(), [])
             current.clear()
@@ -150,6 +151,13 @@ def _guess_fields(text: str) -> dict[str, str]:
             current.append(line)
     guessed = {key: _guess_field(key, lines) for key, lines in chunks.items() if key in FIELDS}
     return {key: text for key, text in guessed.items() if text}
+
+
+def _slipped(line: str, current: Sequence[str]) -> bool:
+    """Whether one of our fields is indented by mistake, below a field whose value is whole on its own line."""
+    field, above = _FIELD_LINE.match(line.lstrip()), current[0].partition(":")[2].strip() if current else ""
+    whole = above and above not in _BLOCK_MARKS and (above[0] not in "\"'[{" or above[-1] in "\"']}")
+    return bool(whole and field and field[1].lower() in FIELDS)
 
 
 def _guess_field(key: str, lines: Sequence[str]) -> str:
