@@ -95,7 +95,7 @@ def over_budget(role: str, measured: Measured) -> dict[str, tuple[str, ...]]:
     return {phase: row for phase, row in rows.items() if len(row) > BUDGETS[role][phase].trips}
 
 
-@pytest.mark.parametrize(("role", "over", "far_s"), cases())
+@pytest.mark.parametrize(("role", "over", "far_s"), list(cases()))
 async def test_a_container_starts_within_its_budget(
     started: Started, role: str, over: str, far_s: float
 ) -> None:
