@@ -1,6 +1,10 @@
-"""The least that an aiohttp server can be: what the service is compared with. `python -m tests.bench.bare PORT`."""
+"""The least that an aiohttp server can be: what the service is compared with.
+
+`python -m tests.bench.bare PORT [MODULE]` imports a module before, as a container does whose framework needs it.
+"""
 
 import sys
+from importlib import import_module
 
 import uvloop
 from aiohttp import web
@@ -21,6 +25,8 @@ def application() -> web.Application:
 
 
 if __name__ == "__main__":
+    for module in sys.argv[2:]:
+        import_module(module)
     loop = uvloop.new_event_loop()
     web.run_app(
         application(), host="127.0.0.1", port=int(sys.argv[1]), print=None, access_log=None, loop=loop
