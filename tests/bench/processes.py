@@ -51,8 +51,15 @@ class Server:
 @contextmanager
 def serving(wish: Wish) -> Iterator[Server]:
     """Start the server, and end it with the block."""
+    with serving_module("tests.bench.server", msgspec.json.encode(wish).decode()) as server:
+        yield server
+
+
+@contextmanager
+def serving_module(module: str, *arguments: str) -> Iterator[Server]:
+    """Start a module that tells its port and its use as the servers of `tests.bench.server` do."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.bench.server", msgspec.json.encode(wish).decode()],
+        [sys.executable, "-W", "ignore", "-m", module, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
