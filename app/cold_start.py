@@ -44,7 +44,11 @@ BUDGETS: Final[Mapping[str, Mapping[str, Budget]]] = {
     "SessionCacheActor": {
         "imports": _IMPORTS,
         "clients": Budget(0, 150.0, _GOOGLE),
-        "warm": Budget(1, 300.0, "one read, or several at once, which opens the channel"),
+        "warm": Budget(
+            2,
+            300.0,
+            "image and changes at once; without an image the recent sessions follow",
+        ),
         "first_accept": Budget(1, 100.0, "one commit that needs no read"),
     },
     "ChatAgent": {
@@ -64,7 +68,7 @@ BUDGETS: Final[Mapping[str, Mapping[str, Budget]]] = {
     "serve": {
         "imports": Budget(0, 5000.0, "all libraries, and the clients made of them"),
         "listen": Budget(0, 100.0, "a socket"),
-        "warm": Budget(1, 500.0, "all actors at once, each in one read or call"),
+        "warm": Budget(2, 500.0, "all actors at once; a shard without an image takes two trips"),
         "first_accept": Budget(1, 150.0, "one commit that needs no read"),
         "first_reply": Budget(
             6, 5000.0, "claim, model, commit, send, record; all but the model's own thinking"

@@ -11,7 +11,7 @@ from actors.ports import ResourceUnavailable, SkillFiles, SkillScan
 from actors.session_cache import SessionCacheActor
 from actors.skill_registry import SkillRegistryActor
 from app.chaos.memory_database import MemoryDatabase
-from app.chaos.memory_store import MemorySessionStore, MemorySkillStatsStore
+from app.chaos.memory_store import MemorySessionStore, MemorySkillStatsStore, MemoryWarmStore
 from app.placed import PlacedChatAgent
 from app.placed_gateway import PlacedGateway
 from app.transport.remote import RemoteFleet
@@ -44,7 +44,8 @@ class Others:
         meter = Meter()
         store = MemorySkillStatsStore(database, meter)
         self.skills = SkillRegistryActor(files=NoFiles(), store=store, meter=meter, **parts)
-        self.shard = SessionCacheActor(0, store=MemorySessionStore(database, meter), meter=meter, **parts)
+        sessions, images = MemorySessionStore(database, meter), MemoryWarmStore(database, meter)
+        self.shard = SessionCacheActor(0, store=sessions, images=images, meter=meter, **parts)
         self._distance = distance
 
     async def start(self) -> None:

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from actors.actor import Actor
 from actors.ports import SessionStore, SkillStatsStore, StoreMeter
+from actors.warm_ports import WarmStore
 from app.store.database import Database
 from tests.trips import Trips
 
@@ -43,6 +44,10 @@ class FarDatabase:
     def skills(self, meter: StoreMeter) -> SkillStatsStore:
         """The adapter of a SkillRegistryActor."""
         return cast(SkillStatsStore, _Far(self._near.skills(meter), self._distance))
+
+    def warm(self, meter: StoreMeter) -> WarmStore:
+        """The adapter of a SessionCacheActor's warm image."""
+        return cast(WarmStore, _Far(self._near.warm(meter), self._distance))
 
     async def missing_indexes(self) -> tuple[str, ...]:
         """None: it is a file."""
