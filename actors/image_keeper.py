@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from heapq import merge
+from itertools import islice
 from typing import Final, NamedTuple
 
 import structlog
 
 from actors import image
 from actors.image import Blob, ImageRefused, Manifest, Row
-from actors.ports import Clock, StoreError, VersionConflict
+from actors.ports import Clock, StoreDenied, StoreError, VersionConflict
 from actors.sessions import SLICE, ShardSessions, Taken
 from actors.warm_ports import BLOB_MOST, BLOBS_MOST, SessionChanges, StoredImage, WarmStore
 
@@ -25,7 +26,6 @@ FORGET_S: Final = 15.0  # the same when somebody is to be forgotten, however man
 IDLE_S: Final = 1_800.0  # between two looks at the changes when nothing happens here: half of a session's TTL
 CHANGED_SHARE: Final = 0.1  # of what is held: less is no reason to write all of it anew
 CLOSE_S: Final = 5.0  # of the 30 s that a container gets to stop
-ROOM: Final = BLOBS_MOST * BLOB_MOST
 
 
 class Moment(NamedTuple):
@@ -63,7 +63,7 @@ class ImageKeeper:
         self._asked = Moment(0.0, 0.0)
         self._since = self._tried_at = 0.0
         self._version: int | None = None
-        self._generation = 0
+        self._generation, self._most = 0, BLOBS_MOST
         self._spoilt = False
         self._busy = asyncio.Lock()
         self._living: asyncio.Task[None] | None = None
@@ -195,9 +195,8 @@ class ImageKeeper:
 
     async def _replace(self) -> bool:
         version, self._version = self._version, None  # not known, should the answer get lost
-        packed = await self._pack(version or 0)
         try:
-            self._version = await self._images.write_image(self.name, packed)
+            self._version = await self._write_what_fits(version or 0)
         except VersionConflict:  # another owner wrote it: the next round looks at it first
             self._count("image_conflicts")
             log.info("warm_image_of_another_owner", shard=self.shard)
@@ -205,6 +204,20 @@ class ImageKeeper:
         self._generation, self._spoilt = self._generation + 1, False
         self._count("images_written")
         return True
+
+    async def _write_what_fits(self, version: int) -> int:
+        """Write the image; one that the store will not have, as an emulator's bound is lower, with less in it."""
+        while True:
+            packed = await self._pack(version)
+            try:
+                return await self._images.write_image(self.name, packed)
+            except StoreDenied as denied:
+                self._most = len(packed.blobs) * 2 // 3
+                if not self._most:
+                    self._most = BLOBS_MOST
+                    raise
+                self._count("images_cut")
+                log.info("warm_image_cut", shard=self.shard, blobs=self._most, error=str(denied))
 
     async def _look(self) -> None:
         """Learn which image is stored now."""
@@ -217,7 +230,7 @@ class ImageKeeper:
     async def _pack(self, version: int) -> StoredImage:
         mark, asked = self._watermark or 0, self._asked  # of now: a warming pass may move them meanwhile
         rows, notes, blobs = await self._hottest(self._since), list[Blob](), list[bytes]()
-        for note, blob in image.pack_blobs(rows):
+        for note, blob in islice(image.pack_blobs(rows), self._most):
             notes.append(note)
             blobs.append(blob)
             await asyncio.sleep(0)  # a blob takes about 2 ms
@@ -234,7 +247,7 @@ class ImageKeeper:
 
     async def _hottest(self, since: float) -> list[Row]:
         """The sessions that an image has room for, by their scores, in slices of work."""
-        rows, room = list[Row](), ROOM
+        rows, room = list[Row](), self._most * BLOB_MOST
         for number, chat in enumerate(
             merge(*await self._sorted(), key=self._sessions.scores.get, reverse=True)
         ):

@@ -15,13 +15,14 @@ from actors.ports import (
     SessionBatch,
     SessionRecord,
     SessionStore,
+    StoreDenied,
     StoreDown,
     TurnWrite,
     TurnWritten,
     UpdateRecord,
     VersionConflict,
 )
-from actors.warm_ports import SessionChanges, StoredImage, WarmStore
+from actors.warm_ports import BLOBS_MOST, SessionChanges, StoredImage, WarmStore
 from contracts.skills import SetAside
 from contracts.turns import TurnState
 from tests.actors.fakes import Life
@@ -100,7 +101,7 @@ class MemorySessionStore(SessionStore, WarmStore):
         self._life, self.chaos = life or Life(), chaos
         self.plan: dict[str, deque[Mishap | None]] = defaultdict(deque)
         self.down = False
-        self.latency_s = 0.0
+        self.latency_s, self.blobs_most = 0.0, BLOBS_MOST
         self.calls: Counter[str] = Counter()
         self.injected: Counter[str] = Counter()
         self.closed = False
@@ -206,6 +207,8 @@ class MemorySessionStore(SessionStore, WarmStore):
 
     async def write_image(self, name: str, image: StoredImage) -> int:
         def apply() -> int:
+            if len(image.blobs) > self.blobs_most:
+                raise StoreDenied("too large")
             stored = self.database.images.get(name)
             if (stored.version if stored is not None else 0) != image.version:
                 raise VersionConflict("image")

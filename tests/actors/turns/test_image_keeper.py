@@ -121,6 +121,17 @@ async def test_a_lost_answer_leaves_no_doubt(world: World, mishap: Mishap) -> No
     assert world.now.store.calls["write_image"] == 2
 
 
+@pytest.mark.parametrize(("most", "written", "failures"), [(9, 8, 0), (3, 3, 0), (1, 1, 0), (-1, 0, 1)])
+async def test_a_store_takes_what_it_takes(world: World, most: int, written: int, failures: int) -> None:
+    """An image that is too large for it is written with the hottest of it; one that is refused for good is not."""
+    await wrote(world, range(16), "x" * 450_000)
+    world.now.store.blobs_most = most
+    await world.now.shard.stop()
+    found = world.database.images.get(NAME)
+    assert len(found.blobs if found is not None else ()) == written
+    assert world.counted()["image_failures"] == failures
+
+
 async def test_two_owners_write_in_turns(world: World) -> None:
     """Neither spoils the other's image, and a conflict is no reason to hurry."""
     first = world.now
