@@ -9,7 +9,8 @@ LEASES: Final = "actors/turn_leases.py"
 STORE: Final = "actors/turn_store.py"
 TURNS: Final = "actors/turns.py"
 MAILBOX: Final = "actors/mailbox.py"
-SESSIONS: Final = "actors/session_cache.py"
+SHARD: Final = "actors/session_cache.py"
+SESSIONS: Final = "actors/sessions.py"
 DELIVERY: Final = "actors/delivery.py"
 
 DEDUPE: Final = (
@@ -74,8 +75,8 @@ COMPARE_AND_SET: Final = (
     ),
     Break(
         "a session whose write had no answer is served on",
-        SESSIONS,
-        "self.unlearn(record.chat)  # it may have happened: the next reader asks the store",
+        SHARD,
+        "self.sessions.unlearn(record.chat)  # it may have happened: the next reader asks the store",
         "pass",
         "tests/actors/turns/test_commits.py::test_after_a_failed_session_write_the_store_is_asked",
     ),

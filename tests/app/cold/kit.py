@@ -31,6 +31,7 @@ BESIDE: Final = {
 }  # a list of commands, a sign of life: nothing waits for them
 WEIGHTY: Final = {"sqlite3", "unittest", "wsgiref"}
 OURS: Final = {"actors", "app", "contracts", "modal_app", "tests"}
+INTERPRETERS: Final = {"cython_runtime", "sitecustomize", "usercustomize"}  # imported by nobody's statement
 CHILD_S: Final = (
     100.0  # a second or two; a machine ten times too busy takes half a minute for the imports alone
 )
@@ -148,7 +149,7 @@ def _package(name: str) -> str:
     top = name.partition(".")[0]
     if name in WEIGHTY:
         return name
-    if top.startswith("_") or top in OURS or top in sys.stdlib_module_names or top == "cython_runtime":
+    if top.startswith("_") or top in OURS or top in sys.stdlib_module_names or top in INTERPRETERS:
         return ""
     return (
         ".".join(name.split(".")[:2])
