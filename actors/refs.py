@@ -26,7 +26,9 @@ Reply = TypeVar("Reply")
 
 def shard_of(chat: int, shards: int) -> int:
     """The shard that owns a chat: crc32 of the decimal chat id modulo the number of shards; chat 0 is shard 0."""
-    return binascii.crc32(str(chat).encode()) % shards if chat else 0
+    if shards == 1 or not chat:
+        return 0
+    return binascii.crc32(str(chat).encode()) % shards
 
 
 class ActorRef:
