@@ -31,6 +31,16 @@ from tests.e2e.kit import READY_S
 PACE: Final = 4.0  # times faster than real: Telegram waits up to two minutes before it delivers again
 LATE_S: Final = 0.3  # a commit that was on its way when its writer died has arrived by then
 ALL: Final = 100_000  # more records than any run makes
+STATES: Final[tuple[TurnState, ...]] = (
+    "accepted",
+    "committed",
+    "answered",
+    "ignored",
+    "refused",
+    "quarantined",
+    "dead_lettered",
+    "unknown",
+)
 CUT: Final = "its owner stopped while sending"
 LOSE_THE_ANSWER: Final[frozenset[CallFaultKind]] = frozenset(
     {"reset_before", "reset_after", "hang", "hang_after", "malformed"}
@@ -182,12 +192,12 @@ class Siege:
         with suppress(TimeoutError):  # what has no end by then is lost: the verdict names it
             async with asyncio.timeout(self.plan.settle_s):
                 await self.telegram.updates.idle()
-                await _until_all_ended(store)
+                await until_all_ended(store)
 
     # ------------------------------------------------------------ judge
 
     async def _verdict(self, store: SessionStore) -> Verdict:
-        records = await store.find_updates(_STATES, ALL)
+        records = await store.find_updates(STATES, ALL)
         held = await store.read_sessions(range(1, self.plan.chats + 1))
         sessions = {each.chat: session_codec.unpack(each.body) for each in held.sessions}
         verdict = Verdict(turns=len(records), ends=Counter(record.state for record in records))
@@ -234,7 +244,8 @@ async def besieged(plan: Plan, environ: Environ, folder: Path) -> AsyncIterator[
         yield Siege(plan, telegram, [Place(telegram, environ, log, http) for log in logs], environ)
 
 
-async def _until_all_ended(store: SessionStore) -> None:
+async def until_all_ended(store: SessionStore) -> None:
+    """Wait until no update is open."""
     while True:
         if not await store.find_updates(("accepted", "committed"), 1):
             return
@@ -261,16 +272,6 @@ class _Numbered(msgspec.Struct):
 
 
 _numbered = msgspec.json.Decoder(_Numbered).decode
-_STATES: Final[tuple[TurnState, ...]] = (
-    "accepted",
-    "committed",
-    "answered",
-    "ignored",
-    "refused",
-    "quarantined",
-    "dead_lettered",
-    "unknown",
-)
 
 
 def _update_id(body: bytes) -> int:
