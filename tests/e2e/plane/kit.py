@@ -71,6 +71,10 @@ class OnPlane:
         """Wait until it has that many containers, all of them ready."""
         await until(lambda: len(self.containers(function)) == len(self.plane.containers(function)) == count)
 
+    async def one_ready(self, function: str) -> None:
+        """Wait until it has a container that is ready."""
+        await until(lambda: bool(self.containers(function)))
+
     async def gone(self, container: ContainerInfo) -> None:
         """Wait until its process is."""
         await until(lambda: container.id not in {each.id for each in self.plane.containers()})
@@ -78,7 +82,7 @@ class OnPlane:
     async def open_webhook(self, url: str = "") -> None:
         """Have Telegram deliver to the gateway, once that is ready, or to another address."""
         if not url:
-            await until(lambda: bool(self.containers(GATEWAY)))
+            await self.one_ready(GATEWAY)
         await point_webhook(self.telegram, url or self.plane.address(GATEWAY))
 
     def actor(self, name: str, **parameters: Any) -> Any:
