@@ -9,6 +9,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+import structlog
 import uvloop
 
 from app.plane.logs import Line
@@ -20,6 +21,7 @@ from app.plane.secrets import read_secrets
 def main() -> None:
     """Read the arguments and run."""
     arguments = _parser().parse_args()
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # stdout is the shell's
     try:
         secrets = read_secrets(arguments.secrets) if arguments.secrets else {}
         for given in arguments.secret:

@@ -56,10 +56,9 @@ async def exported(process: asyncio.subprocess.Process) -> dict[str, str]:
     async with asyncio.timeout(30):
         while "NO_PROXY" not in variables:
             line = (await process.stdout.readline()).decode()
-            assert line, "it ended before it told everything"
-            if line.startswith("export "):
-                name, _, value = line.removeprefix("export ").strip().partition("=")
-                variables[name] = value
+            assert line.startswith("export "), f"no shell can read {line!r}"
+            name, _, value = line.removeprefix("export ").strip().partition("=")
+            variables[name] = value
     return variables
 
 
