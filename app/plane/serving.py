@@ -13,7 +13,9 @@ from modal_proto import api_pb2
 
 from app.plane.calls import Call
 from app.plane.containers import Container
+from app.plane.errors import unknown
 from app.plane.queues import Turn
+from app.plane.web import LOOPBACK
 
 log = structlog.get_logger(__name__)
 
@@ -57,6 +59,17 @@ class Serving:
         """ContainerServerLifecycleReady."""
         self.container.pool.ready(self.container)
         return Empty()
+
+    async def tunnel(self, request: Any) -> Any:
+        """TunnelStart: with it clients before 1.6 say that a server listens; anybody else's tunnel is refused."""
+        if not self.container.is_server:
+            raise unknown("modal.forward")
+        self.container.pool.ready(self.container)
+        return api_pb2.TunnelStartResponse(host=LOOPBACK, port=self.container.port or request.port)
+
+    async def tunnel_end(self, _: Any) -> Any:
+        """TunnelStop."""
+        return api_pb2.TunnelStopResponse(exists=self.container.is_server)
 
     async def failed(self, request: Any) -> Empty:
         """TaskResult: it could not start, and says why."""

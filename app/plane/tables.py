@@ -80,6 +80,8 @@ def container_table(container: Container) -> dict[str, Unary]:
         "ContainerHello": serving.hello,
         "ContainerHeartbeat": serving.heartbeat,
         "ContainerServerLifecycleReady": serving.listens,
+        "TunnelStart": serving.tunnel,
+        "TunnelStop": serving.tunnel_end,
         "ContainerCheckpoint": serving.checkpoint,
         "ContainerStop": serving.stop,
         "TaskResult": serving.failed,
