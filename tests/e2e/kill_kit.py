@@ -258,7 +258,7 @@ async def states(environ: Environ) -> list[TurnState]:
     await database.open()
     store = database.sessions(Meter())
     try:
-        return [record.state for record in await store.find_updates(_STATES, ALL)]
+        return [record.state for record in await store.find_updates(STATES, ALL)]
     finally:
         await store.close()
 

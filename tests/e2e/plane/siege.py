@@ -9,7 +9,7 @@ from app.plane import ContainerInfo
 from app.telegram.simulator_delivery import Outcome
 from app.telegram.simulator_methods import Webhook
 from app.telegram.simulator_webhook import webhook_delivery
-from tests.e2e.kill_kit import Place
+from tests.e2e.kill_place import Place
 from tests.e2e.kit import SECRET
 from tests.e2e.plane.kit import ACTORS, AGENT, GATEWAY, SESSIONS, OnPlane
 
