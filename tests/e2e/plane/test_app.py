@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from app.plane import inside
 from tests.app.plane.kit import ROOT, until
 from tests.e2e.kit import SECRET
 from tests.e2e.plane.kit import ACTORS, AGENT, APP, GATEWAY, REPLY_S, SESSIONS, SKILLS, OnPlane, on_plane
@@ -114,8 +115,7 @@ async def _old_function(app: OnPlane) -> AsyncIterator[str]:
         TELEGRAM_BOT_TOKEN=app.telegram.token,
         TELEGRAM_WEBHOOK_SECRET=SECRET,
         TELEGRAM_API_URL=app.telegram.url,
-        FIRSTLIGHT_PLANE_PORT="8001",
-        FIRSTLIGHT_PLANE_PORT_FILE=str(port_file),
+        **{inside.DECLARED_PORT: "8001", inside.PORT_FILE: str(port_file)},
     )
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", OLD_FUNCTION.format(app=APP)), **environ, stdin=asyncio.subprocess.PIPE
