@@ -1,5 +1,6 @@
-"""A warm image as bytes: blobs of sessions, hottest first, and a manifest that vouches for each of them."""
+"""A warm image as bytes: compressed blobs of sessions, hottest first, and a manifest that vouches for each of them."""
 
+import zlib
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from math import isfinite
@@ -11,7 +12,7 @@ import msgspec
 from actors.warm_ports import BLOB_MOST, BLOBS_MOST
 from contracts.base import Value
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Of manifest and blobs together; an image of any other is set aside."""
 
 KEPT_S: Final = 29 * 86400.0
@@ -23,8 +24,18 @@ AHEAD_S: Final = 86400.0
 ROW_MOST: Final = 64
 """Bytes of a row beside its body, at most: four numbers of 9 bytes, the bytes' length, the row's own."""
 
+PAGE: Final = 128_000
+"""Bytes of rows that are compressed together: larger pages gain 3 %, and to unpack one takes 0.3 ms."""
+
+RAW_MOST: Final = 8 * BLOB_MOST
+"""Bytes of a blob's rows, at most: text compresses four times, and what claims to be more is not unpacked."""
+
+LEVEL: Final = 1
+"""zlib's fastest: 130 MB/s; the next ones gain 10 % and take half as long again."""
+
 _CHECKSUM: Final = 4  # bytes of it before the manifest
-_BLOB_ROOM: Final = BLOB_MOST - ROW_MOST  # less the length of the list of rows
+_PAGE_HEAD: Final = 16  # bytes of a page beside what is packed, at most: its own head, a number, a length
+_BLOB_ROOM: Final = BLOB_MOST - 5  # less the length of the list of pages
 
 
 class Fault(StrEnum):
@@ -55,16 +66,28 @@ class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
     body: Annotated[bytes, msgspec.Meta(min_length=1)]
 
     def room(self) -> int:
-        """Bytes that it takes in a blob, at most."""
+        """Bytes that it takes in a page before it is packed, at most."""
         return ROW_MOST + len(self.body)
 
 
+class Page(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Rows in a blob that were compressed together: a msgpack list of `raw` bytes, `packed` by zlib."""
+
+    raw: Annotated[int, msgspec.Meta(ge=1, le=BLOB_MOST)]
+    packed: bytes
+
+    def room(self) -> int:
+        """Bytes that it takes in a blob, at most."""
+        return _PAGE_HEAD + len(self.packed)
+
+
 class Blob(Value, frozen=True, kw_only=True):
-    """What the manifest says of a blob: its bytes, their checksum, its rows."""
+    """What the manifest says of a blob: its bytes as stored, their checksum, its rows, and the bytes of these."""
 
     length: int
     crc32: int
     rows: int
+    raw: Annotated[int, msgspec.Meta(ge=0, le=RAW_MOST)]
 
 
 class Manifest(Value, frozen=True, kw_only=True):
@@ -97,6 +120,7 @@ class _Format(msgspec.Struct):
 
 _encode = msgspec.msgpack.Encoder().encode
 _read_rows = msgspec.msgpack.Decoder(list[Row]).decode
+_read_pages = msgspec.msgpack.Decoder(list[Page]).decode
 _read_format = msgspec.msgpack.Decoder(_Format).decode
 _read_manifest = msgspec.msgpack.Decoder(Manifest).decode
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -105,21 +129,21 @@ _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 def pack_blobs(rows: Iterable[Row]) -> Iterator[tuple[Blob, bytes]]:
     """Give the blobs of these rows, one after another, as many as an image may have; what is left over is left out.
 
-    A row too large for any blob is left out, too.
+    A row too large for any blob is left out, too. A full blob takes some 40 ms: ask for each off the event loop.
     """
-    blobs, taken, room = 0, list[Row](), _BLOB_ROOM
-    for row in rows:
-        if row.room() > _BLOB_ROOM:
+    filling, full = _Filling(), 0
+    for taken in _paged(rows):
+        page = _packed(taken)
+        if page.room() > _BLOB_ROOM:
             continue
-        if row.room() > room:
-            yield _packed(taken)
-            blobs, taken, room = blobs + 1, [], _BLOB_ROOM
-            if blobs == BLOBS_MOST:
+        if not filling.has_room(page):
+            yield filling.sealed()
+            filling, full = _Filling(), full + 1
+            if full == BLOBS_MOST:
                 return
-        taken.append(row)
-        room -= row.room()
-    if taken:
-        yield _packed(taken)
+        filling.add(page, len(taken))
+    if filling.rows:
+        yield filling.sealed()
 
 
 def pack_manifest(manifest: Manifest) -> bytes:
@@ -154,20 +178,77 @@ def check(manifest: Manifest, *, actor: str, shard: int, shards: int, now_s: flo
 
 
 def unpack_blob(blob: Blob, data: bytes) -> list[Row]:
-    """Read a blob's rows, all of them or none; raises ImageRefused."""
+    """Read a blob's rows, all of them or none; raises ImageRefused.
+
+    No more is unpacked than the manifest says. A full blob takes some 20 ms: do it off the event loop.
+    """
     if len(data) != blob.length:
         raise ImageRefused(Fault.TORN, f"a blob of {len(data)} bytes instead of {blob.length}")
     if crc32(data) != blob.crc32:
         raise ImageRefused(Fault.CHECKSUM, "a blob's")
     try:
-        rows = _read_rows(data)
-    except _UNREADABLE as error:
+        pages = _read_pages(data)
+        if sum(page.raw for page in pages) != blob.raw:
+            raise ImageRefused(
+                Fault.TORN, f"a blob whose pages are not the {blob.raw} bytes that were packed"
+            )
+        rows = [row for page in pages for row in _read_rows(_unpacked(page))]
+    except (*_UNREADABLE, zlib.error) as error:
         raise ImageRefused(Fault.FORMAT, f"a blob: {error}") from error
     if len(rows) != blob.rows:
         raise ImageRefused(Fault.TORN, f"a blob of {len(rows)} rows instead of {blob.rows}")
     return rows
 
 
-def _packed(rows: list[Row]) -> tuple[Blob, bytes]:
-    data = _encode(rows)
-    return Blob(length=len(data), crc32=crc32(data), rows=len(rows)), data
+# ---------------------------------------------------------------- pages
+
+
+class _Filling:
+    """A blob that is being filled."""
+
+    def __init__(self) -> None:
+        self._pages: list[Page] = []
+        self._room, self._raw = _BLOB_ROOM, 0
+        self.rows = 0
+
+    def has_room(self, page: Page) -> bool:
+        return page.room() <= self._room and self._raw + page.raw <= RAW_MOST
+
+    def add(self, page: Page, rows: int) -> None:
+        self._pages.append(page)
+        self._room -= page.room()
+        self._raw += page.raw
+        self.rows += rows
+
+    def sealed(self) -> tuple[Blob, bytes]:
+        data = _encode(self._pages)
+        return Blob(length=len(data), crc32=crc32(data), rows=self.rows, raw=self._raw), data
+
+
+def _paged(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """The rows in runs of about PAGE bytes, in their order; one that is larger stands alone, if it may stand at all."""
+    taken, room = list[Row](), PAGE
+    for row in rows:
+        if row.room() > _BLOB_ROOM:
+            continue
+        if taken and row.room() > room:
+            yield taken
+            taken, room = [], PAGE
+        taken.append(row)
+        room -= row.room()
+    if taken:
+        yield taken
+
+
+def _packed(rows: list[Row]) -> Page:
+    raw = _encode(rows)
+    return Page(len(raw), zlib.compress(raw, LEVEL))
+
+
+def _unpacked(page: Page) -> bytes:
+    """A page's bytes; one byte more than it should have is as far as it gets."""
+    inflating = zlib.decompressobj()
+    raw = inflating.decompress(page.packed, page.raw + 1)
+    if len(raw) != page.raw or not inflating.eof or inflating.unused_data:
+        raise ImageRefused(Fault.TORN, f"a page that is not the {page.raw} bytes that were packed")
+    return raw

@@ -3,17 +3,18 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from heapq import merge
-from itertools import islice
 from typing import Final, NamedTuple
 
+import msgspec
 import structlog
 
 from actors import image
-from actors.image import Blob, ImageRefused, Manifest, Row
-from actors.ports import Clock, StoreDenied, StoreError, VersionConflict
+from actors.image import RAW_MOST, Blob, ImageRefused, Manifest, Row
+from actors.ports import Background, Clock, StoreError, StoreTooLarge, VersionConflict
 from actors.sessions import SLICE, ShardSessions, Taken
-from actors.warm_ports import BLOB_MOST, BLOBS_MOST, SessionChanges, StoredImage, WarmStore
+from actors.warm_ports import BLOBS_MOST, SessionChanges, StoredImage, WarmStore
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +27,7 @@ FORGET_S: Final = 15.0  # the same when somebody is to be forgotten, however man
 IDLE_S: Final = 1_800.0  # between two looks at the changes when nothing happens here: half of a session's TTL
 CHANGED_SHARE: Final = 0.1  # of what is held: less is no reason to write all of it anew
 CLOSE_S: Final = 5.0  # of the 30 s that a container gets to stop
+RAW_ROOM: Final = BLOBS_MOST * RAW_MOST  # how much of it fits, packing tells
 
 
 class Moment(NamedTuple):
@@ -33,6 +35,23 @@ class Moment(NamedTuple):
 
     monotonic_s: float
     unix_s: float
+
+
+class Packed(NamedTuple):
+    """An image that is not stored yet."""
+
+    manifest: Manifest
+    blobs: tuple[bytes, ...]
+
+    def cut(self, most: int) -> "Packed":
+        """The same claim about the first `most` blobs only."""
+        notes = self.manifest.blobs[:most]
+        return Packed(msgspec.structs.replace(self.manifest, blobs=notes), self.blobs[:most])
+
+    def stored(self, version: int) -> StoredImage:
+        """What is to replace the image of that version."""
+        manifest = image.pack_manifest(self.manifest)
+        return StoredImage(manifest=manifest, blobs=self.blobs, version=version)
 
 
 class ImageKeeper:
@@ -53,17 +72,19 @@ class ImageKeeper:
         images: WarmStore,
         sessions: ShardSessions,
         clock: Clock,
+        background: Background,
         count: Callable[[str], None],
     ) -> None:
         self.shard, self.actor, self._shards = shard, actor, shards
         self.newest, self._changes = newest, changes
         self._images, self._sessions = images, sessions
-        self._clock, self._count = clock, count
+        self._clock, self._background, self._count = clock, background, count
+        self._most_blobs = BLOBS_MOST
         self._watermark: int | None = None
         self._asked = Moment(0.0, 0.0)
         self._since = self._tried_at = 0.0
         self._version: int | None = None
-        self._generation, self._most = 0, BLOBS_MOST
+        self._generation = 0
         self._spoilt = False
         self._busy = asyncio.Lock()
         self._living: asyncio.Task[None] | None = None
@@ -195,8 +216,9 @@ class ImageKeeper:
 
     async def _replace(self) -> bool:
         version, self._version = self._version, None  # not known, should the answer get lost
+        packed = await self._pack()
         try:
-            self._version = await self._write_what_fits(version or 0)
+            self._version = await self._write_what_fits(packed, version or 0)
         except VersionConflict:  # another owner wrote it: the next round looks at it first
             self._count("image_conflicts")
             log.info("warm_image_of_another_owner", shard=self.shard)
@@ -204,20 +226,6 @@ class ImageKeeper:
         self._generation, self._spoilt = self._generation + 1, False
         self._count("images_written")
         return True
-
-    async def _write_what_fits(self, version: int) -> int:
-        """Write the image; one that the store will not have, as an emulator's bound is lower, with less in it."""
-        while True:
-            packed = await self._pack(version)
-            try:
-                return await self._images.write_image(self.name, packed)
-            except StoreDenied as denied:
-                self._most = len(packed.blobs) * 2 // 3
-                if not self._most:
-                    self._most = BLOBS_MOST
-                    raise
-                self._count("images_cut")
-                log.info("warm_image_cut", shard=self.shard, blobs=self._most, error=str(denied))
 
     async def _look(self) -> None:
         """Learn which image is stored now."""
@@ -227,13 +235,32 @@ class ImageKeeper:
             with suppress(ImageRefused):  # it is replaced all the same, by a generation counted from here
                 self._generation = image.unpack_manifest(stored.manifest).generation
 
-    async def _pack(self, version: int) -> StoredImage:
+    async def _write_what_fits(self, packed: Packed, version: int) -> int:
+        """Write the image; if it is too large for the store its hotter half, and so on down to a single blob."""
+        while True:
+            try:
+                return await self._images.write_image(self.name, packed.stored(version))
+            except StoreTooLarge as error:
+                if len(packed.blobs) <= 1:
+                    raise
+                self._most_blobs = len(packed.blobs) // 2  # of the images to come, too
+                self._count("images_halved")
+                log.warning("warm_image_halved", shard=self.shard, blobs=self._most_blobs, error=str(error))
+                packed = packed.cut(self._most_blobs)
+
+    async def _pack(self) -> Packed:
         mark, asked = self._watermark or 0, self._asked  # of now: a warming pass may move them meanwhile
-        rows, notes, blobs = await self._hottest(self._since), list[Blob](), list[bytes]()
-        for note, blob in islice(image.pack_blobs(rows), self._most):
-            notes.append(note)
-            blobs.append(blob)
-            await asyncio.sleep(0)  # a blob takes about 2 ms
+        packing, notes, blobs = (
+            image.pack_blobs(await self._hottest(self._since)),
+            list[Blob](),
+            list[bytes](),
+        )
+        while len(blobs) < self._most_blobs:
+            packed = await self._background.compute(partial(next, packing, None))
+            if packed is None:
+                break
+            notes.append(packed[0])
+            blobs.append(packed[1])
         manifest = Manifest(
             actor=self.actor,
             shard=self.shard,
@@ -243,11 +270,11 @@ class ImageKeeper:
             made_at=asked.unix_s,
             blobs=tuple(notes),
         )
-        return StoredImage(manifest=image.pack_manifest(manifest), blobs=tuple(blobs), version=version)
+        return Packed(manifest, tuple(blobs))
 
     async def _hottest(self, since: float) -> list[Row]:
-        """The sessions that an image has room for, by their scores, in slices of work."""
-        rows, room = list[Row](), self._most * BLOB_MOST
+        """The sessions that an image may have room for, by their scores, in slices of work."""
+        rows, room = list[Row](), RAW_ROOM
         for number, chat in enumerate(
             merge(*await self._sorted(), key=self._sessions.scores.get, reverse=True)
         ):

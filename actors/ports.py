@@ -1,11 +1,13 @@
 """What the actors ask of the world; adapters stand in `app/`, fakes in `tests/`."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from contracts.base import Value
 from contracts.skills import SetAside, SkillStats, SkillSummary
 from contracts.turns import Button, ChatMessage, Chunk, Entity, ToolCall, TurnState
+
+T = TypeVar("T")
 
 # ---------------------------------------------------------------- stores
 
@@ -16,6 +18,7 @@ class StoreError(Exception):
     StoreError
     ├── StoreDown        retry      unavailable, past its deadline, contended; a write may have happened
     ├── StoreDenied      no retry   permission, a missing index, a request that the store refuses
+    │   └── StoreTooLarge               for its size: a smaller one would do
     └── VersionConflict  no retry   the document is at another version: reload, reapply once
     """
 
@@ -30,6 +33,10 @@ class StoreDown(StoreError):
 
 class StoreDenied(StoreError):
     """The store said no; only an operator can change that."""
+
+
+class StoreTooLarge(StoreDenied):
+    """The request has more bytes than the store takes at once."""
 
 
 class VersionConflict(StoreError):
@@ -446,6 +453,9 @@ class Background(Protocol):
 
     def spawn(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
         """Run `work` beside the caller; `name` stands in the log when it fails."""
+
+    async def compute(self, work: Callable[[], T]) -> T:
+        """Give what `work` gives, which takes milliseconds of CPU, while the event loop goes on. Raises as it does."""
 
     async def drain(self, deadline_s: float) -> int:
         """Wait for what runs, cancel what is left at the deadline; gives how many were cancelled."""

@@ -116,6 +116,7 @@ class SessionCacheActor(Actor[SessionRequest]):
             images=images,
             sessions=self.sessions,
             clock=clock,
+            background=background,
             count=self.count,
         )
         warming = SessionWarming(
@@ -124,6 +125,7 @@ class SessionCacheActor(Actor[SessionRequest]):
             images=images,
             sessions=self.sessions,
             keeper=self._keeper,
+            background=background,
             count=self.count,
         )
         self.warmer = Warmer(

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, repeat
 from math import isfinite
 from typing import Final, Generic, NamedTuple, TypeVar
@@ -12,7 +13,7 @@ import structlog
 from actors import image
 from actors.image import Blob, Fault, ImageRefused, Manifest, Row
 from actors.image_keeper import CHANGES_MOST, ImageKeeper, Moment
-from actors.ports import SessionBatch, SessionRecord, SessionStore, StoreDown, StoreError
+from actors.ports import Background, SessionBatch, SessionRecord, SessionStore, StoreDown, StoreError
 from actors.score import UNKNOWN
 from actors.sessions import SLICE, ShardSessions, Taken, chats_of
 from actors.warm_ports import SessionChanges, StoredImage, WarmStore
@@ -70,11 +71,13 @@ class SessionWarming:
         images: WarmStore,
         sessions: ShardSessions,
         keeper: ImageKeeper,
+        background: Background,
         count: Callable[[str], None],
     ) -> None:
         self._shard, self._recent = keeper.shard, recent
         self._store, self._images = store, images
-        self._sessions, self._keeper, self._count = sessions, keeper, count
+        self._sessions, self._keeper = sessions, keeper
+        self._background, self._count = background, count
 
     async def plan(self, tally: Tally) -> None:
         """Load the image and what changed since in one wave of calls, else the most recent sessions in one more."""
@@ -151,7 +154,7 @@ class SessionWarming:
         with tally.phase("sessions"):
             await self._take_changes(tally, since)
             for blob, data in zip(manifest.blobs, chain(stored.blobs, repeat(b"")), strict=False):
-                rows = self._rows(tally, blob, data)
+                rows = await self._rows(tally, blob, data)
                 for first in range(0, len(rows), SLICE):
                     await self._take_rows(tally, rows[first : first + SLICE], since)
 
@@ -167,10 +170,10 @@ class SessionWarming:
             taken = await self._sessions.take_in(living, since.asked.monotonic_s)
         self._took(tally, taken, living)
 
-    def _rows(self, tally: Tally, blob: Blob, data: bytes) -> list[Row]:
+    async def _rows(self, tally: Tally, blob: Blob, data: bytes) -> list[Row]:
         """A blob's rows; of one that is broken none, as if they had not been in the image."""
         try:
-            return image.unpack_blob(blob, data)
+            return await self._background.compute(partial(image.unpack_blob, blob, data))
         except ImageRefused as refused:
             self._set_aside(refused)
             tally.fail(f"warm image: {refused}", entries=blob.rows, degrades=False)

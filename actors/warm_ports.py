@@ -53,7 +53,8 @@ class WarmStore(Protocol):
 
         `name` is `{actor}:{shard}`. Blobs of the image that it replaces are gone with the same commit. The
         same image written again over the same version, after a lost reply, succeeds again.
-        Raises VersionConflict("image"), and StoreDenied for an image over the bounds.
+        Raises VersionConflict("image"), StoreDenied for an image over the bounds, and StoreTooLarge for one within
+        them that the store does not take in one commit.
         """
 
     async def changed_sessions(self, shard: int, since: int, limit: int) -> SessionChanges:

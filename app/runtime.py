@@ -6,11 +6,13 @@ import random
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 MOST_TASKS = 10_000  # some 50 MB of waiting turns; more means that nothing moves any more
 
@@ -85,6 +87,10 @@ class Tasks:
         task = asyncio.create_task(self._run(name, work), name=name)
         self._tasks.add(task)  # the loop itself holds tasks weakly
         task.add_done_callback(self._tasks.discard)
+
+    async def compute(self, work: Callable[[], T]) -> T:
+        """Give what `work` gives, done in a thread; given up, it still comes to its end there."""
+        return await asyncio.to_thread(work)
 
     async def drain(self, deadline_s: float) -> int:
         """Take nothing new, wait for what runs, cancel what is left; gives how many were cancelled."""

@@ -5,7 +5,8 @@ StoreDown
 ├── Exhausted           over quota: come back later than usual
 └── NotOpen             not opened, or closed since: asking again within the call can't help
 StoreDenied
-└── MissingIndex        a query that the shipped indexes would serve
+├── MissingIndex        a query that the shipped indexes would serve
+└── StoreTooLarge       a request over the bytes that a side takes
 PreconditionFailed      a document is not in the state that the commit requires (never leaves app/store)
 └── AlreadyExists       it exists
 """
@@ -14,7 +15,7 @@ from typing import Any, Final
 
 import grpc
 
-from actors.ports import StoreDenied, StoreDown, StoreError
+from actors.ports import StoreDenied, StoreDown, StoreError, StoreTooLarge
 
 Code = grpc.StatusCode
 
@@ -54,6 +55,12 @@ class AlreadyExists(PreconditionFailed):
 _RETRIED: Final = frozenset(
     {Code.UNAVAILABLE, Code.ABORTED, Code.CANCELLED, Code.INTERNAL, Code.UNKNOWN, Code.DATA_LOSS}
 )
+_TOO_LARGE: Final = (
+    "exceeds maximum size",
+    "larger than max",
+    "payload size exceeds the limit",
+    "Transaction too big",
+)
 _PRECONDITIONS: Final = frozenset({Code.FAILED_PRECONDITION, Code.NOT_FOUND})
 
 
@@ -67,8 +74,8 @@ def store_error(error: Exception) -> StoreError:
             return PastDeadline(f"Firestore did not answer in time: {detail}")
         case Code.ALREADY_EXISTS:
             return AlreadyExists(f"ALREADY_EXISTS: {detail}")
-        case Code.RESOURCE_EXHAUSTED if _is_too_large(detail):
-            return StoreDenied(detail)
+        case Code.RESOURCE_EXHAUSTED | Code.INVALID_ARGUMENT if _is_too_large(detail):
+            return StoreTooLarge(detail)
         case Code.RESOURCE_EXHAUSTED:
             return Exhausted(f"Firestore is over its quota: {detail}")
         case Code.FAILED_PRECONDITION if _is_missing_index(detail):
@@ -101,8 +108,11 @@ def _is_missing_index(detail: str) -> bool:
 
 
 def _is_too_large(detail: str) -> bool:
-    """gRPC's word for a message over a side's bound (the emulator's: 4 MiB), which is no quota: it stays too large."""
-    return "exceeds maximum size" in detail or "larger than max" in detail
+    """gRPC's words for a message over a side's bound (the emulator's: 4 MiB), which is no quota: it stays too large.
+
+    And the service's own, for a request over 10 MiB and for a commit of which its indexes make too much.
+    """
+    return any(words in detail for words in _TOO_LARGE)
 
 
 def _is_future_version(detail: str) -> bool:

@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -21,6 +21,8 @@ from actors.ports import (
     TelegramError,
 )
 from contracts.turns import Button, Chunk, Entity
+
+T = TypeVar("T")
 
 
 class Life:
@@ -108,6 +110,10 @@ class KitBackground(Background):
         self.tasks.discard(task)
         if not task.cancelled() and (failure := task.exception()) is not None:
             self.failures.append(failure)
+
+    async def compute(self, work: Callable[[], T]) -> T:
+        await self._life.step()
+        return work()
 
     async def drain(self, deadline_s: float) -> int:
         running = self.tasks - {asyncio.current_task()}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from itertools import islice
+from random import Random
 
 import msgspec
 
@@ -29,6 +30,11 @@ def store(world: World, chats: Iterable[int], mode: str = "brief") -> None:
         body = session_codec.pack(Session(chat=chat, mode=mode))
         record = SessionRecord(chat=chat, shard=0, body=body)
         world.database.put_session(record, f"another {chat}", world.database.next_version())
+
+
+def noise(size: int) -> str:
+    """Text that takes at least so many bytes, however it is compressed."""
+    return Random(size).randbytes(size).hex()
 
 
 async def restart(world: World) -> WarmReport:

@@ -15,14 +15,14 @@ from actors.ports import (
     SessionBatch,
     SessionRecord,
     SessionStore,
-    StoreDenied,
     StoreDown,
+    StoreTooLarge,
     TurnWrite,
     TurnWritten,
     UpdateRecord,
     VersionConflict,
 )
-from actors.warm_ports import BLOBS_MOST, SessionChanges, StoredImage, WarmStore
+from actors.warm_ports import SessionChanges, StoredImage, WarmStore
 from contracts.skills import SetAside
 from contracts.turns import TurnState
 from tests.actors.fakes import Life
@@ -99,9 +99,10 @@ class MemorySessionStore(SessionStore, WarmStore):
     ) -> None:
         self.database, self.meter = database, meter or Meter()
         self._life, self.chaos = life or Life(), chaos
+        self.image_most = 1 << 60  # bytes of blobs that it takes
         self.plan: dict[str, deque[Mishap | None]] = defaultdict(deque)
         self.down = False
-        self.latency_s, self.blobs_most = 0.0, BLOBS_MOST
+        self.latency_s = 0.0
         self.calls: Counter[str] = Counter()
         self.injected: Counter[str] = Counter()
         self.closed = False
@@ -207,11 +208,11 @@ class MemorySessionStore(SessionStore, WarmStore):
 
     async def write_image(self, name: str, image: StoredImage) -> int:
         def apply() -> int:
-            if len(image.blobs) > self.blobs_most:
-                raise StoreDenied("too large")
             stored = self.database.images.get(name)
             if (stored.version if stored is not None else 0) != image.version:
                 raise VersionConflict("image")
+            if sum(map(len, image.blobs)) > self.image_most:
+                raise StoreTooLarge("more than this store takes")
             version = self.database.next_version()
             self.database.images[name] = msgspec.structs.replace(image, version=version)
             return version

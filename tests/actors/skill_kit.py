@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from actors.meter import Meter
 from actors.ports import (
@@ -23,6 +24,8 @@ from actors.ports import (
 from actors.refs import SkillRegistryRef
 from actors.skill_registry import SkillRegistryActor, SkillRegistryOptions
 from contracts.skills import SetAside, SkillStats, SkillSummary
+
+T = TypeVar("T")
 
 SHORT = SkillRegistryOptions(
     warm_deadline_s=0.05,
@@ -85,6 +88,10 @@ class TaskBackground(Background):
             return await work()
 
         self.tasks.append(asyncio.create_task(run(), name=name))
+
+    async def compute(self, work: Callable[[], T]) -> T:
+        await asyncio.sleep(0)
+        return work()
 
     async def drain(self, deadline_s: float) -> int:
         if not self.tasks:

@@ -1,6 +1,8 @@
 """The bytes of a warm image: what is packed comes back, what is spoilt is refused, and nothing is ever made up."""
 
+import zlib
 from math import inf, nan
+from random import Random
 from zlib import crc32
 
 import msgspec
@@ -9,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors import image
-from actors.image import Blob, Fault, ImageRefused, Manifest, Row
+from actors.image import RAW_MOST, Blob, Fault, ImageRefused, Manifest, Page, Row
 from actors.warm_ports import BLOB_MOST, BLOBS_MOST
 
 NOW_S = 1_800_000_000.0
@@ -36,8 +38,15 @@ def manifest(**fields: object) -> Manifest:
 
 
 def row(chat: int, size: int) -> Row:
-    """A session of that many bytes."""
-    return Row(chat, 1, 1, 1.0, b"x" * size)
+    """A session of that many bytes, which can't be compressed."""
+    return Row(chat, 1, 1, 1.0, Random(chat).randbytes(size))
+
+
+def blob_of(*pages: Page, raw: int | None = None, rows: int = 1) -> tuple[Blob, bytes]:
+    """A blob of these pages, its checksum right."""
+    data = msgspec.msgpack.encode(pages)
+    told = sum(page.raw for page in pages) if raw is None else raw
+    return Blob(length=len(data), crc32=crc32(data), rows=rows, raw=told), data
 
 
 def refusal(data: bytes) -> Fault:
@@ -73,7 +82,7 @@ def test_a_flipped_bit_of_a_blob_is_noticed(rows: list[Row], data: st.DataObject
 @given(st.data())
 def test_a_flipped_bit_of_a_manifest_is_noticed(data: st.DataObject) -> None:
     """Also in the checksum itself."""
-    packed = image.pack_manifest(manifest(blobs=(Blob(length=1, crc32=2, rows=3),)))
+    packed = image.pack_manifest(manifest(blobs=(Blob(length=1, crc32=2, rows=3, raw=4),)))
     assert refusal(_flipped(packed, data)) == Fault.CHECKSUM
 
 
@@ -95,7 +104,32 @@ def test_no_bytes_raise_anything_else(data: bytes) -> None:
         with pytest.raises(ImageRefused):
             image.unpack_manifest(told)
     with pytest.raises(ImageRefused):
-        image.unpack_blob(Blob(length=len(data), crc32=crc32(data), rows=1), data)
+        image.unpack_blob(Blob(length=len(data), crc32=crc32(data), rows=1, raw=len(data)), data)
+    for packed in (data, zlib.compress(data)):
+        with pytest.raises(ImageRefused):
+            image.unpack_blob(*blob_of(Page(max(len(data), 1), packed)))
+
+
+@pytest.mark.parametrize(
+    ("note", "data", "fault"),
+    [
+        (*blob_of(Page(9, zlib.compress(bytes(10)))), Fault.TORN),
+        (*blob_of(Page(11, zlib.compress(bytes(10)))), Fault.TORN),
+        (*blob_of(Page(10, zlib.compress(bytes(10))[:-1])), Fault.TORN),
+        (*blob_of(Page(10, zlib.compress(bytes(10)) + b"more")), Fault.TORN),
+        (*blob_of(Page(100, zlib.compress(bytes(1 << 24)))), Fault.TORN),
+        (*blob_of(Page(10, b"no zlib")), Fault.FORMAT),
+        (*blob_of(Page(10, zlib.compress(bytes(10))), raw=9), Fault.TORN),
+        (*blob_of(Page(BLOB_MOST + 1, zlib.compress(bytes(BLOB_MOST + 1)))), Fault.FORMAT),
+        (*blob_of(Page(1, zlib.compress(b"\x90"))), Fault.TORN),
+    ],
+    ids=["longer", "shorter", "torn", "goes on", "bomb", "foreign", "another sum", "large", "no rows"],
+)
+def test_pages_that_are_not_what_was_packed(note: Blob, data: bytes, fault: Fault) -> None:
+    """Each is refused, its checksum being right, and none is unpacked further than it says it is long."""
+    with pytest.raises(ImageRefused) as refused:
+        image.unpack_blob(note, data)
+    assert refused.value.fault == fault
 
 
 @pytest.mark.parametrize(
@@ -104,11 +138,12 @@ def test_no_bytes_raise_anything_else(data: bytes) -> None:
         (b"", Fault.TORN),
         (b"\0\0\0\0", Fault.TORN),
         (image.pack_manifest(manifest())[:-1], Fault.CHECKSUM),
-        (image.pack_manifest(manifest(format=0)), Fault.FORMAT),
-        (image.pack_manifest(manifest(format=2)), Fault.FORMAT),
+        (image.pack_manifest(manifest(format=1)), Fault.FORMAT),
+        (image.pack_manifest(manifest(format=3)), Fault.FORMAT),
         (image.pack_manifest(manifest(watermark="9")), Fault.FORMAT),
+        (image.pack_manifest(manifest(blobs=(Blob(length=9, crc32=9, rows=9, raw=1 << 40),))), Fault.FORMAT),
     ],
-    ids=["empty", "a checksum alone", "torn", "older", "newer", "a field of another type"],
+    ids=["empty", "a checksum alone", "torn", "older", "newer", "a field of another type", "a bomb"],
 )
 def test_manifests_that_can_not_be_read(data: bytes, fault: Fault) -> None:
     """Each is refused for its own reason."""
@@ -155,6 +190,16 @@ def test_what_does_not_fit_is_left_out() -> None:
     packed = list(image.pack_blobs(rows))
     chats = [each.chat for note, data in packed for each in image.unpack_blob(note, data)]
     assert (len(packed), chats) == (BLOBS_MOST, list(range(1, BLOBS_MOST + 1)))
+
+
+def test_text_takes_a_fraction_of_its_bytes() -> None:
+    """So 5,000 sessions fit where their bytes would not; and a blob never unpacks to more than it may."""
+    rows = [Row(chat, 1, 1, 1.0, b"%d " % chat * 500) for chat in range(20_000)]
+    packed = list(image.pack_blobs(rows))
+    assert [each for note, data in packed for each in image.unpack_blob(note, data)] == rows
+    assert sum(note.length for note, _ in packed) < sum(note.raw for note, _ in packed) / 4
+    assert all(note.raw <= RAW_MOST for note, _ in packed)
+    assert len(packed) > 1
 
 
 @pytest.mark.parametrize("size", [1, 31, 255, 256, 65_535, 65_536])

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import subprocess
 import sys
+import threading
 
 import pytest
 from structlog.testing import capture_logs
@@ -25,6 +26,14 @@ async def test_work_runs_beside_its_caller() -> None:
     gc.collect()  # the loop holds tasks weakly: somebody must hold this one
     assert await tasks.drain(1.0) == 0
     assert (done, len(tasks)) == (["done"], 0)
+
+
+async def test_computing_is_done_off_the_loop() -> None:
+    """In another thread, so that requests are served meanwhile; what it raises is the caller's."""
+    tasks = Tasks()
+    assert await tasks.compute(threading.get_ident) != threading.get_ident()
+    with pytest.raises(ZeroDivisionError):
+        await tasks.compute(lambda: 1 // 0)
 
 
 async def test_a_failure_is_logged_with_its_name() -> None:

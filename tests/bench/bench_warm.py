@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +21,7 @@ from actors.warm_ports import StoredImage, WarmStore
 from app.runtime import SystemChance, SystemClock, Tasks
 from app.store.firestore import FirestoreSessionStore
 from app.store.firestore_client import FirestoreDatabase
-from app.store.firestore_warm import FirestoreWarmStore, image_changes
+from app.store.firestore_warm import FirestoreWarmStore
 from app.store.sqlite import SqliteDatabase, SqliteSessionStore
 from contracts.warming import WarmSource
 from tests.bench import sessions
@@ -48,7 +48,6 @@ class Place:
     name: str
     open: Callable[[float, StoreMeter], SessionStore]
     images: Callable[[float, StoreMeter], WarmStore]
-    write: Callable[[str, StoredImage], Awaitable[object]]
 
 
 def run(effort: Effort) -> Table:
@@ -183,8 +182,7 @@ async def _sqlite(effort: Effort) -> AsyncIterator[Place]:
     with tempfile.TemporaryDirectory() as folder:
         database = SqliteDatabase(Path(folder, "bench.db"))
         kept = SqliteSessionStore(database, NoMeter())  # the last adapter would close the database
-        images = partial(FarSqliteImages.at, database)
-        place = Place(SQLITE, partial(FarSqlite.at, database), images, images(0.0, NoMeter()).write_image)
+        place = Place(SQLITE, partial(FarSqlite.at, database), partial(FarSqliteImages.at, database))
         await _seed(place, kept, effort)
         yield place
         await kept.close()
@@ -207,12 +205,7 @@ async def _firestore(effort: Effort) -> AsyncIterator[Place]:
                 proxy.inject(Fault("delay", times=FOR_EVER, seconds=latency_s))
             return FirestoreSessionStore(database, meter)
 
-        async def write(name: str, stored: StoredImage) -> None:
-            """A document a commit, because the emulator takes 4 MiB in one."""
-            for change in image_changes(name, stored, "seed"):
-                await database.commit([change], NoMeter())
-
-        place = Place("Firestore emulator", far, lambda _, meter: FirestoreWarmStore(database, meter), write)
+        place = Place("Firestore emulator", far, lambda _, meter: FirestoreWarmStore(database, meter))
         await _seed(place, kept, effort)
         await kept.recent_sessions(0, 500)  # the emulator's first query loads classes
         yield place
@@ -227,7 +220,7 @@ async def _seed(place: Place, store: SessionStore, effort: Effort) -> None:
         effort.step(f"{place.name}: {count} sessions and their image")
         written = await _write(store, count, _shard(count))
         await asyncio.sleep(SETTLED_S)
-        await _write_image(place, _shard(count), written)
+        await _write_image(place.images(0.0, NoMeter()), _shard(count), written)
     await _write(store, COUNTS[0], len(COUNTS))
 
 
@@ -240,8 +233,7 @@ async def _write(store: SessionStore, count: int, shard: int) -> list[Row]:
     return written
 
 
-async def _write_image(place: Place, shard: int, written: list[Row]) -> None:
-    images = place.images(0.0, NoMeter())
+async def _write_image(images: WarmStore, shard: int, written: list[Row]) -> None:
     packed = list(image.pack_blobs(written))
     manifest = image.Manifest(
         actor=SessionCacheActor.name,
@@ -253,5 +245,5 @@ async def _write_image(place: Place, shard: int, written: list[Row]) -> None:
         blobs=tuple(note for note, _ in packed),
     )
     stored = StoredImage(manifest=image.pack_manifest(manifest), blobs=tuple(blob for _, blob in packed))
-    await place.write(f"{SessionCacheActor.name}:{shard}", stored)
+    await images.write_image(f"{SessionCacheActor.name}:{shard}", stored)
     await images.close()

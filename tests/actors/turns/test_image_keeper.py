@@ -7,14 +7,17 @@ import pytest
 
 from actors.image_keeper import CHANGES_MOST, CLOSE_S, FORGET_S, IDLE_S, PAUSE_S, TICK_S
 from actors.sessions import SESSION_TTL_S
+from actors.warm_ports import BLOB_MOST
 from contracts.sessions import ForgetChat
 from contracts.skills import SetAside
 from tests.actors.image_kit import (
     NAME,
     asked,
     begin,
+    blobs,
     imaged,
     modes,
+    noise,
     restart,
     store,
     stored,
@@ -121,15 +124,32 @@ async def test_a_lost_answer_leaves_no_doubt(world: World, mishap: Mishap) -> No
     assert world.now.store.calls["write_image"] == 2
 
 
-@pytest.mark.parametrize(("most", "written", "failures"), [(9, 8, 0), (3, 3, 0), (1, 1, 0), (-1, 0, 1)])
-async def test_a_store_takes_what_it_takes(world: World, most: int, written: int, failures: int) -> None:
-    """An image that is too large for it is written with the hottest of it; one that is refused for good is not."""
-    await wrote(world, range(16), "x" * 450_000)
-    world.now.store.blobs_most = most
-    await world.now.shard.stop()
-    found = world.database.images.get(NAME)
-    assert len(found.blobs if found is not None else ()) == written
-    assert world.counted()["image_failures"] == failures
+async def test_an_image_too_large_for_the_store_is_halved(world: World) -> None:
+    """At once, and the hotter half of it is kept; the next image begins with what fitted."""
+    store(world, range(20), noise(200_000))
+    await begin(world)
+    await wrote(world, range(100, 120))
+    await world.accept(1, chat=119)
+    world.now.store.image_most = 3 * BLOB_MOST
+    await asyncio.sleep(SOON_S)
+    assert (world.now.store.calls["write_image"], world.counted()["images_halved"]) == (2, 1)
+    assert (len(blobs(world)), imaged(world)[0]) == (2, 119)
+    await wrote(world, range(100, 120), "detailed")
+    await asyncio.sleep(SOON_S)
+    assert (world.now.store.calls["write_image"], world.counted()["images_halved"]) == (3, 1)
+    assert (len(blobs(world)), world.counted()["images_written"]) == (2, 2)
+
+
+async def test_a_store_that_takes_no_image_at_all_is_not_bothered(world: World) -> None:
+    """Each round tries once when the smallest image was too large, too."""
+    store(world, range(20), noise(200_000))
+    await begin(world)
+    await wrote(world, range(100, 120))
+    world.now.store.image_most = 0
+    await asyncio.sleep(SOON_S)
+    assert (world.now.store.calls["write_image"], world.counted()["image_failures"]) == (3, 1)
+    await asyncio.sleep(PAUSE_S + TICK_S)
+    assert (world.now.store.calls["write_image"], world.counted()["image_failures"]) == (4, 2)
 
 
 async def test_two_owners_write_in_turns(world: World) -> None:
@@ -236,6 +256,19 @@ async def test_idle_sessions_stay(world: World) -> None:
     cost = world.now.store.calls - calls
     assert set(cost) == {"changed_sessions"}
     assert 18 <= cost["changed_sessions"] <= 21
+
+
+async def test_idle_sessions_are_in_the_exits_image(world: World) -> None:
+    """Twice their time without a word from them: with a handful of others talking, all of them come back warm."""
+    many = range(500)
+    await wrote(world, many)
+    for update in range(24):
+        await asyncio.sleep(300.0)
+        await world.accept(update, chat=many[update % 5])
+    report = await restart(world)
+    assert (report.status, report.source, report.loaded) == ("warm", "image", 500)
+    assert sorted(imaged(world)) == list(many)
+    assert await asked(world, many) == (["brief"] * 500, 0)
 
 
 async def test_without_a_look_at_the_changes_sessions_end(world: World) -> None:

@@ -20,6 +20,7 @@ from tests.actors.image_kit import (
     blobs,
     imaged,
     modes,
+    noise,
     restart,
     spoil,
     store,
@@ -150,7 +151,7 @@ async def test_an_image_older_than_the_tombstones(world: World) -> None:
 
 async def test_a_broken_blob_spoils_no_other(world: World) -> None:
     """Its sessions are counted as failed, and read on demand."""
-    store(world, MANY[:8], "x" * 300_000)
+    store(world, MANY[:8], noise(200_000))
     await begin(world)
     await wrote(world, range(100, 112))
     await world.now.shard.stop()

@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from actors.ports import StoreDenied, StoreDown, StoreError
+from actors.ports import StoreDenied, StoreDown, StoreError, StoreTooLarge
 from app.store.firestore_attempts import Limits
 from app.store.firestore_client import FirestoreDatabase
 from app.store.firestore_errors import (
@@ -30,8 +30,14 @@ MEANINGS: list[tuple[grpc.StatusCode, str, type[StoreError]]] = [
     (Code.UNAVAILABLE, "away", StoreDown),
     (Code.DEADLINE_EXCEEDED, "slow", PastDeadline),
     (Code.RESOURCE_EXHAUSTED, "quota", Exhausted),
-    (Code.RESOURCE_EXHAUSTED, "gRPC message exceeds maximum size 4194304: 9021124", StoreDenied),
-    (Code.RESOURCE_EXHAUSTED, "CLIENT: Received message larger than max (9021124 vs. 4194304)", StoreDenied),
+    (Code.RESOURCE_EXHAUSTED, "gRPC message exceeds maximum size 4194304: 9021124", StoreTooLarge),
+    (
+        Code.RESOURCE_EXHAUSTED,
+        "CLIENT: Received message larger than max (9021124 vs. 4194304)",
+        StoreTooLarge,
+    ),
+    (Code.INVALID_ARGUMENT, "Request payload size exceeds the limit: 10485760 bytes.", StoreTooLarge),
+    (Code.INVALID_ARGUMENT, "Transaction too big. Decrease transaction size.", StoreTooLarge),
     (Code.ABORTED, "contention", StoreDown),
     (Code.CANCELLED, "stream", StoreDown),
     (Code.INTERNAL, "oops", StoreDown),
