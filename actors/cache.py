@@ -35,12 +35,14 @@ class LoadOvertaken(FlightError):
 
 
 class Cache(Shelf[K, V]):
-    """A cache for one event loop: LRU by bytes, single-flight, stale-while-revalidate, version guard.
+    """A cache for one event loop: bounded in bytes, single-flight, stale-while-revalidate, version guard.
 
     Values are bytes, tuples or frozen Structs, so that no reader can change what another gets.
     A value is fresh for `ttl_s` (plus or minus 10 %, by key), then stale for `stale_s`, then gone; an absence
     is held for `negative_ttl_s` (same jitter). Ages count from the moment the loader was called.
-    `weigh` gives a value's bytes, `clock` monotonic seconds; `max_loads` bounds the loads under way.
+    When it is full the key goes that was used longest ago; with `worth`, the one of the least worth among the few
+    that were used longest ago. `weigh` gives a value's bytes, `clock` monotonic seconds; `max_loads` bounds the
+    loads under way.
     """
 
     __slots__ = (
@@ -64,6 +66,7 @@ class Cache(Shelf[K, V]):
         stale_s: float = 0.0,
         weigh: Callable[[V], int],
         clock: Callable[[], float],
+        worth: Callable[[K], float] | None = None,
         name: str,
         max_loads: int = 1_000,
     ) -> None:
@@ -74,6 +77,7 @@ class Cache(Shelf[K, V]):
             stale_s=stale_s,
             weigh=weigh,
             clock=clock,
+            worth=worth,
         )
         self.name = name
         self._flights: SingleFlight[K, Versioned[V]] = SingleFlight(max_running=max_loads, name=name)

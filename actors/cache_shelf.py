@@ -1,7 +1,8 @@
-"""The shelf of L1: entries bounded by bytes in LRU order, with expiry and a version guard."""
+"""The shelf of L1: entries bounded by bytes, of which the coldest leave, with expiry and a version guard."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from itertools import islice
 from sys import getsizeof
 from typing import Final, Generic, TypeVar
 from zlib import crc32
@@ -21,6 +22,12 @@ LARGEST_SHARE: Final = 0.25
 
 JITTER: Final = 0.1
 """Lifetimes vary by this share of themselves, so that what was warmed together does not expire together."""
+
+LOOKS: Final = 8
+"""Coldest entries among which the one of the least worth leaves: within 0.01 of the best policy (decision 0011)."""
+
+LOOKED_AT: Final = 16
+"""Of so many entries one is looked at: among a few dozen, the newest need their time."""
 
 NEVER: Final = float("-inf")
 
@@ -65,6 +72,7 @@ class Shelf(Generic[K, V]):
         "_touch",
         "_ttl_s",
         "_weigh",
+        "_worth",
     )
 
     def __init__(
@@ -76,6 +84,7 @@ class Shelf(Generic[K, V]):
         stale_s: float,
         weigh: Callable[[V], int],
         clock: Callable[[], float],
+        worth: Callable[[K], float] | None = None,
     ) -> None:
         self._max_bytes = max_bytes
         self._largest = int(max_bytes * LARGEST_SHARE)
@@ -84,6 +93,7 @@ class Shelf(Generic[K, V]):
         self._stale_s = stale_s
         self._weigh = weigh
         self._clock = clock
+        self._worth = worth
         self._entries: OrderedDict[K, Entry[V]] = (
             OrderedDict()
         )  # coldest first; evicting from a dict scans its holes
@@ -202,17 +212,26 @@ class Shelf(Generic[K, V]):
         return ENTRY_BYTES + getsizeof(key) + self._weigh(value)
 
     def _hold(self, key: K, value: V | None, version: int, size: int, read_at: float) -> bool:
-        """Put an admitted value at the hot end, its age counted from `read_at`, and evict for its room."""
+        """Put an admitted value at the hot end, its age counted from `read_at`; others are evicted for its room."""
         self._drop(key)
         if size > self._largest:
             self._oversized += 1
             return False
+        while self._bytes + size > self._max_bytes:
+            self._drop(self._least())
+            self._evictions += 1
         self._entries[key] = self._entry(key, value, version, size, read_at)
         self._bytes += size
-        while self._bytes > self._max_bytes:
-            self._bytes -= self._entries.popitem(last=False)[1].size
-            self._evictions += 1
         return True
+
+    def _least(self) -> K:
+        """Give the coldest key, or that of the least worth among the coldest: the others become recent."""
+        if self._worth is None:
+            return next(iter(self._entries))
+        coldest = list(islice(self._entries, min(LOOKS, 1 + len(self._entries) // LOOKED_AT)))
+        for key in coldest:
+            self._entries.move_to_end(key)
+        return min(coldest, key=self._worth)
 
     def _seed_one(self, key: K, value: V, version: int, size: int, now: float) -> bool:
         """Put an admitted value where its key stands, or at the cold end, if there is room for it."""

@@ -47,12 +47,14 @@ class ShardSessions:
         self, shard: int, *, store: SessionStore, clock: Clock, max_bytes: int, count: Callable[[str], None]
     ) -> None:
         self._shard, self._store, self._clock, self._count = shard, store, clock, count
+        self.scores = Scores()
         self._cache: Cache[int, bytes] = Cache(
             max_bytes=max_bytes,
             ttl_s=SESSION_TTL_S,
             negative_ttl_s=NEGATIVE_TTL_S,
             weigh=len,
             clock=clock.monotonic_s,
+            worth=self.scores.get,
             name="sessions",
         )
         self._revisions: dict[int, int] = {}
@@ -60,7 +62,6 @@ class ShardSessions:
         self._listed: dict[int, int] = {}
         self._floors: dict[int, int] = {}
         self._unproven: set[int] = set()
-        self.scores = Scores()
         self.doubts = 0
         self.changed: set[int] = set()
         self.forgotten = False

@@ -27,7 +27,12 @@ class ManualClock:
 
 
 def make_cache(
-    clock: Callable[[], float], *, max_bytes: int = ROOM, stale_s: float = STALE_S, max_loads: int = 2_000
+    clock: Callable[[], float],
+    *,
+    max_bytes: int = ROOM,
+    stale_s: float = STALE_S,
+    max_loads: int = 2_000,
+    worth: Callable[[int], float] | None = None,
 ) -> Cache[int, bytes]:
     """Make a cache of bytes by number."""
     return Cache(
@@ -37,6 +42,7 @@ def make_cache(
         stale_s=stale_s,
         weigh=len,
         clock=clock,
+        worth=worth,
         name="test",
         max_loads=max_loads,
     )

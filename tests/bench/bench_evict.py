@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import mean
 from typing import Final
 
+from actors.cache_shelf import LOOKS
 from actors.score import Scores
-from tests.bench.bench_hits import LOOKS, SEEDS, TRACES
+from tests.bench.bench_hits import SEEDS, TRACES
 from tests.bench.evicting import OVERHEAD, Policy, S3Fifo, ScoredLru, Sieve, TinyLfu, farthest, fifo, lru
 from tests.bench.kit import Effort, Row, Table
 from tests.bench.traces import Trace
@@ -45,7 +46,7 @@ def _contenders(chats: Sequence[int]) -> dict[str, Callable[[int], Policy]]:
         "SIEVE": Sieve,
         "S3-FIFO": S3Fifo,
         "W-TinyLFU": TinyLfu,
-        SCORED: lambda bound: ScoredLru(bound, Scores(), LOOKS),
+        SCORED: lambda bound: ScoredLru(bound, Scores()),
         BEST: lambda bound: farthest(bound, chats),
     }
 

@@ -5,6 +5,7 @@ from functools import partial
 from statistics import mean, stdev
 from typing import Final
 
+from actors.cache_shelf import LOOKS
 from actors.score import Scores
 from tests.bench.choosing import (
     ByFrequency,
@@ -22,7 +23,6 @@ from tests.bench.recorded import recorded
 from tests.bench.traces import MAKERS, Maker, Trace
 
 SEEDS: Final = (1, 2, 3)  # others than those on which the half-life was chosen
-LOOKS: Final = 8
 PERFECT, SCORE, RECENCY = "perfect", "score", "recency only"
 FIRST_100: Final = "first 100 at 10 %"
 TRACES: Final[dict[str, Maker]] = {**MAKERS, "recorded": recorded}
@@ -55,8 +55,8 @@ def run(effort: Effort) -> Table:
 def _contenders(sizes: Sequence[int]) -> dict[str, Callable[[], Choice]]:
     return {
         SCORE: lambda: ByScore(Scores()),
-        "score, within an LRU twice as large": lambda: ByScoreWithinL1(sizes, times=2, looks=1),
-        f"score, within L1 of {LOOKS} looks": lambda: ByScoreWithinL1(sizes, times=1, looks=LOOKS),
+        "score, within an LRU twice as large": lambda: ByScoreWithinL1(sizes, times=2, evicting=False),
+        f"score, within L1 of {LOOKS} looks": lambda: ByScoreWithinL1(sizes, times=1, evicting=True),
         RECENCY: ByRecency,
         "frequency only": ByFrequency,
         "no warming": Nothing,

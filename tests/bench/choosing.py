@@ -8,7 +8,7 @@ from statistics import mean
 from typing import Final, Protocol
 
 from actors.score import Scores
-from tests.bench.evicting import ScoredLru
+from tests.bench.evicting import OVERHEAD, ScoredLru
 from tests.bench.traces import Trace
 
 FIRST: Final = (100, 1_000)
@@ -77,15 +77,15 @@ class ByFrequency:
 
 
 class ByScoreWithinL1:
-    """Our score, asked only about what an L1 holds that is `times` as large as the image; with 1 look it is an LRU."""
+    """Our score, asked only about what an L1 holds that is `times` as large as the image; `evicting` by it, or LRU."""
 
-    def __init__(self, sizes: Iterable[int], *, times: int, looks: int) -> None:
-        self._caches = {k: ScoredLru(times * k, Scores(), looks) for k in sizes}
+    def __init__(self, sizes: Iterable[int], *, times: int, evicting: bool) -> None:
+        self._caches = {k: ScoredLru(times * k * OVERHEAD, Scores(), asking=evicting) for k in sizes}
 
     def touch(self, chat: int, now_s: float) -> None:
         """Take note of a request."""
         for cache in self._caches.values():
-            cache(chat, 1, now_s)
+            cache(chat, OVERHEAD, now_s)
 
     def image(self, k: int) -> list[int]:
         """The held chats, highest score first."""

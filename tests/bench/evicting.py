@@ -4,7 +4,6 @@ from array import array
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
-from itertools import islice
 from sys import getsizeof
 from typing import Final
 
@@ -17,13 +16,12 @@ Policy = Callable[[int, int, float], bool]
 
 FOREVER_S: Final = 1e9
 NEVER: Final = 1 << 60
-SMALL: Final = 16
 OVERHEAD: Final = ENTRY_BYTES + getsizeof(1)
 """What L1 counts for an entry beside its value; in the sizes that a policy is told it is included."""
 
 
 def lru(bound: int) -> Policy:
-    """Our L1, as it is: what was used longest ago goes."""
+    """Our L1 without scores, as skills have it: what was used longest ago goes."""
     cache: Cache[int, int] = Cache(
         max_bytes=bound, ttl_s=FOREVER_S, weigh=int, clock=lambda: 0.0, name="bench"
     )
@@ -210,36 +208,33 @@ class TinyLfu:
 
 
 class ScoredLru:
-    """LRU that looks at the `looks` coldest: the one of the lowest score goes, the others become recent.
+    """Our L1 as sessions have it: of the coldest the one of the lowest score goes, the others become recent.
 
-    With one look it is LRU. It looks at no more than about a sixteenth of what it holds: in a cache of a few dozen
-    entries the newest need their time.
+    Without `asking` the scores it is LRU, and still counts them.
     """
 
-    def __init__(self, bound: int, scores: Scores, looks: int) -> None:
-        self._shelf, self._scores, self._looks = _Shelf(bound), scores, looks
+    def __init__(self, bound: int, scores: Scores, *, asking: bool = True) -> None:
+        self._scores = scores
+        self._cache: Cache[int, int] = Cache(
+            max_bytes=bound,
+            ttl_s=FOREVER_S,
+            weigh=int,
+            clock=lambda: 0.0,
+            worth=scores.get if asking else None,
+            name="bench",
+        )
 
     def __call__(self, chat: int, size: int, now_s: float) -> bool:
         """As Policy."""
         self._scores.touch(chat, now_s)
-        if chat in self._shelf.sizes:
-            self._shelf.sizes.move_to_end(chat)
-            return True
-        self._shelf.add(chat, size)
-        while self._shelf.over():
-            self._evict()
-        return False
+        held = self._cache.get(chat) is not None
+        if not held:
+            self._cache.put(chat, size - OVERHEAD, 1)
+        return held
 
     def best(self, k: int) -> list[int]:
         """The `k` held chats of the highest scores."""
-        return self._scores.top(self._shelf.sizes, k)
-
-    def _evict(self) -> None:
-        sizes = self._shelf.sizes
-        coldest = list(islice(sizes, min(self._looks, 1 + len(sizes) // SMALL)))
-        for chat in coldest:
-            sizes.move_to_end(chat)
-        self._shelf.drop(min(coldest, key=self._scores.get))
+        return self._scores.top(self._cache.keys(), k)
 
 
 def farthest(bound: int, chats: Sequence[int]) -> Policy:

@@ -14,6 +14,7 @@ from actors.session_warming import WAVE_S
 from actors.warm_ports import StoredImage
 from contracts.sessions import ForgetChat, PatchSession, SessionPatch
 from contracts.skills import SetAside
+from tests.actors.cache_kit import room_for
 from tests.actors.image_kit import (
     asked,
     begin,
@@ -261,3 +262,18 @@ async def test_a_second_pass_overwrites_nothing_newer(world: World) -> None:
     await world.shard.warm(force=True)
     assert warmed(world.now).loaded >= 40
     assert await asked(world, MANY[:40]) == (["detailed"] * 20 + ["brief"] * 20, 0)
+
+
+async def test_a_shard_asks_its_scores(world: World) -> None:
+    """Of the chats whose updates were accepted 7 in 8 stay in a full L1, however many others are looked into."""
+    world.options = replace(world.options, l1_bytes=room_for(300, 100))
+    await world.boot()
+    hot = range(50)
+    for chat in hot:
+        await world.accept(chat, chat=chat)
+    await wrote(world, hot)
+    await wrote(world, range(1_000, 2_000))
+    evictions = world.now.shard.sessions.stats().evictions
+    _, reads = await asked(world, hot)
+    assert evictions > 500
+    assert reads <= len(hot) / 8
