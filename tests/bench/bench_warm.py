@@ -36,7 +36,6 @@ SETTLED_S: Final = 4.5  # Firestore's mark lags 4 s behind: what is newer would 
 FOR_EVER: Final = 1 << 60
 SQLITE: Final = "SQLite"
 COUNTS: Final = (50, 500, 5_000)  # sessions; each number has a shard of its own
-MESSAGES: Final = 4  # of a session: about 1 kB
 READ_ONE_BY_ONE: Final = 500  # at most: above that the rest is reckoned
 ONE_BY_ONE_S: Final = 15.0  # at most, of waiting for the store
 
@@ -207,11 +206,19 @@ async def _firestore(effort: Effort) -> AsyncIterator[Place]:
 
         place = Place("Firestore emulator", far, lambda _, meter: FirestoreWarmStore(database, meter))
         await _seed(place, kept, effort)
-        await kept.recent_sessions(0, 500)  # the emulator's first query loads classes
+        await _exercise(kept, place.images(0.0, NoMeter()))
         yield place
         await kept.close()
         await proxy.stop()
         emulator.stop()
+
+
+async def _exercise(store: SessionStore, images: WarmStore) -> None:
+    """The emulator's first queries load and compile its classes."""
+    await store.recent_sessions(0, 500)
+    for _ in range(20):
+        await images.changed_sessions(_shard(COUNTS[0]), 0, 10)
+    await images.close()
 
 
 async def _seed(place: Place, store: SessionStore, effort: Effort) -> None:
@@ -225,9 +232,9 @@ async def _seed(place: Place, store: SessionStore, effort: Effort) -> None:
 
 
 async def _write(store: SessionStore, count: int, shard: int) -> list[Row]:
-    chats, written = _chats(count, shard), list[Row]()
+    chats, written, talk = _chats(count, shard), list[Row](), sessions.Talk()
     for first in range(0, count, 20):
-        made = [sessions.record(chat, shard=shard, messages=MESSAGES) for chat in chats[first : first + 20]]
+        made = [talk.record(chat, shard) for chat in chats[first : first + 20]]
         versions = await asyncio.gather(*(store.write_session(record, "seed") for record in made))
         written += [Row(each.chat, new, 0, 0.0, each.body) for each, new in zip(made, versions, strict=True)]
     return written

@@ -1,5 +1,8 @@
-"""The session that the benchmarks store, load and encode: 20 messages of ordinary length."""
+"""The sessions that the benchmarks store, load and encode: messages of ordinary length."""
 
+from itertools import accumulate
+from random import Random
+from string import ascii_lowercase
 from typing import Final
 
 from actors import session_codec
@@ -31,6 +34,23 @@ def record(chat: int, version: int = 0, *, shard: int = 0, messages: int = MESSA
     """The session as a store keeps it."""
     body = session_codec.pack(session(chat, messages))
     return SessionRecord(chat=chat, shard=shard, body=body, version=version)
+
+
+class Talk:
+    """Sessions of about 1 kB whose words are drawn as people use words, so that they compress as text does."""
+
+    def __init__(self, words: int = 20_000) -> None:
+        dice = Random(1)
+        self._words = ["".join(dice.choices(ascii_lowercase, k=dice.randint(2, 9))) for _ in range(words)]
+        self._weights = list(accumulate(1.0 / rank for rank in range(1, words + 1)))
+
+    def record(self, chat: int, shard: int) -> SessionRecord:
+        """The chat's session as a store keeps it, always the same."""
+        words = Random(chat).choices(self._words, cum_weights=self._weights, k=150)
+        said = (" ".join(words[first : first + 50]) for first in range(0, 150, 50))
+        messages = tuple(ChatMessage(role="user", text=text) for text in said)
+        body = session_codec.pack(Session(chat=chat, user=chat, messages=messages))
+        return SessionRecord(chat=chat, shard=shard, body=body)
 
 
 def size() -> int:
