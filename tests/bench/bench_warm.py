@@ -206,18 +206,18 @@ async def _firestore(effort: Effort) -> AsyncIterator[Place]:
 
         place = Place("Firestore emulator", far, lambda _, meter: FirestoreWarmStore(database, meter))
         await _seed(place, kept, effort)
-        await _exercise(kept, place.images(0.0, NoMeter()))
+        await _exercise(kept, place.images(0.0, NoMeter()), max(count for count, _ in _distances(effort)))
         yield place
         await kept.close()
         await proxy.stop()
         emulator.stop()
 
 
-async def _exercise(store: SessionStore, images: WarmStore) -> None:
-    """The emulator's first queries load and compile its classes."""
+async def _exercise(store: SessionStore, images: WarmStore, largest: int) -> None:
+    """The emulator loads and compiles its classes with its first queries; it looks through all documents in each."""
     await store.recent_sessions(0, 500)
-    for _ in range(20):
-        await images.changed_sessions(_shard(COUNTS[0]), 0, 10)
+    for _ in range(30):
+        await images.changed_sessions(_shard(largest), 0, 10)
     await images.close()
 
 
