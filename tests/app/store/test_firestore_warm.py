@@ -14,7 +14,7 @@ from google.cloud.firestore import SERVER_TIMESTAMP, AsyncClient
 from google.cloud.firestore_v1 import types
 from structlog.testing import capture_logs
 
-from actors.ports import SessionRecord, StoreDenied, StoreDown, VersionConflict
+from actors.ports import SessionRecord, StoreDenied, StoreDown, StoreTooLarge, VersionConflict
 from actors.warm_ports import BLOB_MOST, BLOBS_MOST, SessionChanges, StoredImage
 from app.store.firestore_requests import fill_write
 from app.store.firestore_warm import IMAGES, VISIBLE_WITHIN_US, image_changes
@@ -83,7 +83,7 @@ def test_the_largest_image_fits_into_a_request() -> None:
 async def test_a_commit_that_the_server_finds_too_large_is_denied_at_once(rig: Rig) -> None:
     """It is no quota that comes back: asking again would only cost time."""
     image = StoredImage(manifest=b"m", blobs=(bytes(BLOB_MOST),) * BLOBS_MOST)
-    with pytest.raises(StoreDenied, match="maximum size"):
+    with pytest.raises(StoreTooLarge, match="maximum size"):
         await rig.warm.write_image(NAME, image)
     assert [0] == rig.meter.writes
 
