@@ -1,5 +1,6 @@
 """The bytes of a warm image: what is packed comes back, what is spoilt is refused, and nothing is ever made up."""
 
+import tracemalloc
 import zlib
 from math import inf, nan
 from random import Random
@@ -126,10 +127,21 @@ def test_no_bytes_raise_anything_else(data: bytes) -> None:
     ids=["longer", "shorter", "torn", "goes on", "bomb", "foreign", "another sum", "large", "no rows"],
 )
 def test_pages_that_are_not_what_was_packed(note: Blob, data: bytes, fault: Fault) -> None:
-    """Each is refused, its checksum being right, and none is unpacked further than it says it is long."""
+    """Each is refused, though its checksum is right."""
     with pytest.raises(ImageRefused) as refused:
         image.unpack_blob(note, data)
     assert refused.value.fault == fault
+
+
+def test_a_bomb_is_not_unpacked() -> None:
+    """A page that would be 64 MB takes no more memory than it says it is long."""
+    note, data = blob_of(Page(100, zlib.compress(bytes(1 << 26))))
+    tracemalloc.start()
+    with pytest.raises(ImageRefused, match="torn"):
+        image.unpack_blob(note, data)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 1 << 20
 
 
 @pytest.mark.parametrize(
