@@ -10,7 +10,12 @@ from contracts.base import Value
 
 SECRETS: Final[Mapping[str, tuple[str, ...]]] = {
     "firstlight-store": ("FIRSTLIGHT_STORE", "FIRSTLIGHT_GOOGLE_CREDENTIALS", "FIRESTORE_EMULATOR_HOST"),
-    "firstlight-telegram": ("TELEGRAM_BOT_TOKEN", "TELEGRAM_WEBHOOK_SECRET", "FIRSTLIGHT_ADMIN_TOKEN"),
+    "firstlight-telegram": (
+        "TELEGRAM_BOT_TOKEN",
+        "TELEGRAM_WEBHOOK_SECRET",
+        "FIRSTLIGHT_ADMIN_TOKEN",
+        "TELEGRAM_API_URL",  # with the token: a deploy from another shell must not send it elsewhere
+    ),
     "firstlight-model": ("FIRSTLIGHT_MODEL", "ANTHROPIC_API_KEY"),
 }
 """The secrets that `modal_app.py` names, and the variables in each."""

@@ -34,12 +34,16 @@ STATS_S: Final = 2.0  # for the page, which asks again anyway
 
 
 class Up(Value, frozen=True, kw_only=True):
-    """What is up after a deploy; `chat_page` is empty when a real bot's token is given."""
+    """What is up after a deploy; `chat_page` is empty when a real bot's token is given.
+
+    `environment` leads Modal's client to the plane; `deploying` are the settings that each deploy carries.
+    """
 
     deployed: Deployed
     place: Place
     webhook: str
     environment: Mapping[str, str]
+    deploying: Mapping[str, str] = {}
     scaled: tuple[Change, ...] = ()
     chat_page: str = ""
 
@@ -110,6 +114,7 @@ class Session:
                 place=place,
                 webhook=webhook,
                 environment=environment,
+                deploying=self.laptop.deploying,
                 scaled=scaled,
                 chat_page=self._chat_page,
             )

@@ -1,5 +1,7 @@
 """What `firstlight up` prints: the deploys, where everything is, how to call it, and the containers."""
 
+import shlex
+import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -51,7 +53,7 @@ class Telling:
     def everything(self, up: "Up", app_file: Path) -> None:
         """Where it is and how to call it."""
         place = up.place
-        lines = "\n".join(f"    export {name}={value}" for name, value in up.environment.items())
+        lines = "\n".join(_exports(up))
         self._print(
             f"""
 Webhook      {up.webhook}
@@ -104,6 +106,13 @@ def _short(container: str) -> str:
     """`ta-28` of `ta-0000000028`, which `modal container` takes in full only."""
     kind, _, number = container.partition("-")
     return f"{kind}-{number.lstrip('0')}"
+
+
+def _exports(up: "Up") -> list[str]:
+    """Also what a deploy by hand has to know, as `up`'s own does; a folder's name may hold a space."""
+    values = {**up.environment, **up.deploying}
+    exports = [f"    export {name}={shlex.quote(value)}" for name, value in values.items()]
+    return [f"    PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH", *exports]
 
 
 def _people(up: "Up") -> str:

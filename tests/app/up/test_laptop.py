@@ -32,6 +32,12 @@ def test_every_secret_that_the_app_names_is_made(tmp_path: Path) -> None:
     } == {name: set(keys) for name, keys in made.items()}
 
 
+def test_the_simulated_bots_token_and_its_api_go_together(tmp_path: Path) -> None:
+    """A deploy from a shell without our settings would answer at the real Telegram otherwise."""
+    held = laptop({}, tmp_path, SIMULATED).secrets["firstlight-telegram"]
+    assert (SIMULATED.token, SIMULATED.api_url) == (held["TELEGRAM_BOT_TOKEN"], held["TELEGRAM_API_URL"])
+
+
 def test_what_is_given_wins(tmp_path: Path) -> None:
     """With a real bot, nothing is simulated and the list of users holds."""
     made = laptop(REAL | {"FIRSTLIGHT_ALLOWED_USERS": "5", "FIRSTLIGHT_SHARDS": "3"}, tmp_path, None)

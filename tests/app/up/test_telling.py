@@ -1,9 +1,11 @@
 """What `firstlight up` prints, so that a person can go on from it."""
 
 import io
+import shlex
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -80,6 +82,18 @@ def test_everything_can_be_pasted() -> None:
             line.split("     (")[0] for line in printed().splitlines() if line.startswith(("Chat", "Webhook"))
         )
     )
+
+
+def test_a_folder_with_a_space_can_be_pasted() -> None:
+    """A shell reads back the very values, also those that a deploy by hand carries."""
+    teller, printed = telling()
+    values = {"MODAL_CONFIG_PATH": "/my bots/it's/no-modal.toml", "TELEGRAM_API_URL": "http://127.0.0.1:7"}
+    config, api = values.items()
+    teller.everything(
+        msgspec.structs.replace(up(), environment=dict([config]), deploying=dict([api])), Path("modal_app.py")
+    )
+    words = [shlex.split(line) for line in printed().splitlines() if line.startswith("    export")]
+    assert [["export", f"{name}={value}"] for name, value in values.items()] == words
 
 
 def test_a_real_bots_webhook_needs_a_public_name() -> None:
