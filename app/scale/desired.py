@@ -35,14 +35,20 @@ def read_desired(path: Path) -> Desired:
 
 def _tables(path: Path) -> dict[str, Any]:
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise BadFile(f"there is no {path}: write one, or name another by --file") from None
-    except (OSError, UnicodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except OSError as error:
+        raise BadFile(f"{path} can't be read: {error.strerror or error}") from None
+    except (UnicodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise BadFile(f"{path} can't be read: {error}") from None
     for actor, table in document.items():
-        if actor not in ACTORS or not isinstance(table, dict):
+        if actor not in ACTORS:
             raise BadFile(f"{path}: {actor[:60]!r} is no table of an actor{_meant(actor, ACTORS)}")
+        if not isinstance(table, dict):
+            raise BadFile(
+                f"{path}: {actor!r} is no table of an actor: write [{actor}], and its settings below it"
+            )
     return document
 
 
@@ -61,7 +67,9 @@ def _check(place: str, key: str, value: object) -> None:
     if key not in KEYS:
         raise BadFile(f"{place} {key[:60]!r} is no setting{_meant(key, KEYS)}")
     if not isinstance(value, int) or isinstance(value, bool):
-        raise BadFile(f"{place} {key} = {str(value)[:60]!r} is no whole number")
+        raise BadFile(
+            f"{place} {key} = {str(value)[:60]!r} is no whole number: write it in digits, without quotes"
+        )
     low, high = SCALING_BOUNDS[key]
     if not low <= value <= high:
         raise BadFile(f"{place} {key} = {value} is not between {low} and {high}")

@@ -6,9 +6,7 @@ import socket
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Final
-
-import msgspec
+from typing import Final
 
 from app.fleet import stats_of
 from app.plane import Options, Plane
@@ -26,6 +24,7 @@ from app.transport.remote import RemoteFleet
 from app.up.chat_page import ChatPage
 from app.up.deploying import Deployed, deploy
 from app.up.laptop import Laptop, Simulated, laptop
+from app.web.health import Statistics
 from app.web.webhook import PATH
 from contracts.base import Value
 
@@ -165,11 +164,9 @@ class Session:
             store=self.laptop.variables["FIRSTLIGHT_STORE"],
         )
 
-    async def _stats(self) -> dict[str, Any]:
+    async def _stats(self) -> Statistics:
         """For the chat page."""
-        members = self._fleet.members if self._fleet else ()
-        known = await stats_of(members, STATS_S)
-        return {"actors": {name: msgspec.to_builtins(each) for name, each in known.items()}}
+        return await stats_of(self._fleet.members if self._fleet else (), STATS_S)
 
 
 # ---------------------------------------------------------------- helpers

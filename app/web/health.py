@@ -84,9 +84,7 @@ class Health:
 
     async def health(self, _request: web.Request) -> web.StreamResponse:
         """`{"status": "warm"|"warming"|"degraded", "actors": {NAME: {...}}}`, always 200."""
-        known = await self._view.get()
-        actors = {label: _summary(stats) for label, stats in known.items()}
-        return as_json({"status": overall(known), "actors": actors})
+        return as_json(health_of(await self._view.get()))
 
     async def live(self, _request: web.Request) -> web.StreamResponse:
         """200: the loop runs."""
@@ -109,6 +107,14 @@ class Health:
         known = await self._view.get()
         page = self._metrics.page([stats for stats in known.values() if isinstance(stats, ActorStats)])
         return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE})
+
+
+def health_of(known: Statistics) -> Mapping[str, object]:
+    """What `/health` says of these statistics."""
+    return {
+        "status": overall(known),
+        "actors": {label: _summary(stats) for label, stats in known.items()},
+    }
 
 
 def overall(known: Statistics) -> str:

@@ -29,7 +29,8 @@ def test_each_actors_table_is_read(tmp_path: Path) -> None:
             "[chat_agents]\nmin_containers = 1",
             "'chat_agents' is no table of an actor, did you mean chat_agent?",
         ),
-        ("chat_agent = 1", "'chat_agent' is no table of an actor"),
+        ("chat_agent = 1", "'chat_agent' is no table of an actor: write [chat_agent]"),
+        ("[[chat_agent]]", "'chat_agent' is no table of an actor: write [chat_agent]"),
         ("[gateway]\nmin_containers = 3\nmax_containers = 2", "max_containers 2 is below min_containers 3"),
         ("[chat_agent", "can't be read"),
         ("a = " + "[" * 100_000, "can't be read"),
@@ -53,6 +54,20 @@ def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
     """With the option that names another."""
     with pytest.raises(BadFile, match=r"there is no .*--file"):
         read_desired(tmp_path / "scaling.toml")
+
+
+def test_a_folder_is_said_to_be_one(tmp_path: Path) -> None:
+    """In words, and once."""
+    with pytest.raises(BadFile) as refused:
+        read_desired(tmp_path)
+    assert f"{tmp_path} can't be read: Is a directory" == str(refused.value)
+
+
+def test_the_mark_that_some_editors_begin_a_file_with_is_read_over(tmp_path: Path) -> None:
+    """It is no statement of the user's."""
+    file = tmp_path / "scaling.toml"
+    file.write_bytes(b"\xef\xbb\xbf[gateway]\nmin_containers = 2\n")
+    assert {"gateway": {"min_containers": 2}} == read_desired(file)
 
 
 def test_text_in_another_encoding_is_refused(tmp_path: Path) -> None:
