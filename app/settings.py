@@ -257,7 +257,7 @@ def _all_scaling(environ: Mapping[str, str]) -> ScalingOfActors:
 def _scaling(environ: Mapping[str, str], actor: str) -> Scaling:
     prefix = f"FIRSTLIGHT_{actor.upper()}_"
     given = {
-        ending.lower(): _parse(prefix + ending, Variable("", parse, "set a number in that range"), text)
+        ending.lower(): _parse(prefix + ending, Variable("", parse, _within(ending)), text)
         for ending, parse in _SCALING_VARIABLES.items()
         if (text := environ.get(prefix + ending, "").strip())
     }
@@ -265,6 +265,11 @@ def _scaling(environ: Mapping[str, str], actor: str) -> Scaling:
     if wrong := scaling.contradiction():
         raise SettingsError(prefix + wrong[0], wrong[1], "change one of the two")
     return scaling
+
+
+def _within(ending: str) -> str:
+    low, high = values.SCALING_BOUNDS[ending.lower()]
+    return f"set a number from {low} to {high}"
 
 
 def _scaling_names() -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from app.cli.targets import place_of, target_options
 from app.lazily import load
 from app.scale.applying import apply as apply_to
 from app.scale.desired import FILE, KEYS, BadFile, Desired, read_desired
-from app.scale.pools import Change, Deployment, Pool, Pools, PoolsRefused, differing
+from app.scale.pools import Change, Deployment, Pool, Pools, PoolsRefused, contradicting, differing
 from app.scale.record import read_applied
 from app.targets.place import Place
 from app.targets.refusals import ModalRefused
@@ -57,6 +57,8 @@ def diff(file: Path, as_json: bool, target: str | None, url: str | None) -> None
     desired = _desired(file)
     place = _scalable(run(place_of(settings(), target, url)))
     live, pools = run(_look(place))
+    if wrong := contradicting(desired, pools):
+        fail(wrong)
     changes = differing(desired, pools, read_applied(place), live)
     if as_json:
         _json(place, live, same=not changes, changes=changes)

@@ -4,7 +4,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app.scale.desired import Desired, Wanted
-from app.scale.pools import Applied, Change, Pool, Pools, differing, same_deployment
+from app.scale.pools import (
+    Applied,
+    Change,
+    Pool,
+    Pools,
+    PoolsRefused,
+    contradicting,
+    differing,
+    same_deployment,
+)
 from app.scale.record import read_applied, write_applied
 from app.targets.note import FOLDER
 from app.targets.place import Place
@@ -16,6 +25,8 @@ async def apply(pools: Pools, desired: Desired, place: Place, folder: Path = FOL
         return ()
     live, applied = await pools.deployment(), read_applied(place, folder)
     found = await pools.look()
+    if wrong := contradicting(desired, found):
+        raise PoolsRefused(wrong)
     changes = differing(desired, found, applied, live)
     for pool, wanted in _by_pool(changes).items():
         await pools.change(pool, wanted)

@@ -70,6 +70,19 @@ def differing(
     )
 
 
+def contradicting(desired: Desired, pools: Sequence[Pool]) -> str | None:
+    """One line that names a pool whose minimum would be above its maximum, with what it keeps of its own."""
+    for pool in pools:
+        wanted = desired.get(pool.actor, {})
+        least, most = ((dict(pool.settings or {}) | dict(wanted)).get(key) for key in KEYS[:2])
+        if wanted and most and least is not None and least > most:
+            return (
+                f"{pool.name} can't have min_containers {least} above max_containers {most}: "
+                f"set both under [{pool.actor}]"
+            )
+    return None
+
+
 def same_deployment(applied: Applied, live: Deployment) -> bool:
     """Whether nothing was deployed since the apply, as far as the other side tells which deployment is live."""
     return live.version > 0 and applied.deployment == live

@@ -130,6 +130,18 @@ async def test_an_unset_minimum_or_buffer_is_zero(tmp_path: Path) -> None:
     assert () == differing(desired, await pools.look(), Applied(), live)
 
 
+async def test_a_minimum_above_the_maximum_in_force_is_refused(tmp_path: Path) -> None:
+    """Before any pool is changed: the file alone does not show that a shard is deployed with at most one."""
+    pools = Placed()
+    pools.settings["shard 1"]["max_containers"] = 1
+    said = r"shard 1 can't have min_containers 2 above max_containers 1: set both under \[session_cache\]"
+    with pytest.raises(PoolsRefused, match=said):
+        await apply(pools, DESIRED, PLACE, tmp_path)
+    assert [] == pools.changes
+    both: Desired = {"session_cache": {"min_containers": 2, "max_containers": 2}}
+    assert 4 == len(await apply(pools, both, PLACE, tmp_path))
+
+
 async def test_what_was_refused_is_not_remembered_as_applied(tmp_path: Path) -> None:
     """The next diff shows what is left."""
     pools = Refusing(tells=False)
