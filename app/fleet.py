@@ -50,11 +50,21 @@ class Fleet:
         wanted = _plain(actor)
         named = tuple(m for m in self.members if wanted in ("all", _plain(m.actor), _plain(m.label)))
         if not named:
-            raise UnknownActor(f"no actor named {actor[:60]!r}; there are {SKILLS}, {SESSIONS} and {AGENT}")
+            raise UnknownActor(unknown(actor))
         chosen = tuple(member for member in named if shard in (None, member.shard))
         if not chosen:
             raise UnknownActor(f"{actor[:60]} has no shard {shard}")
         return chosen
+
+
+def is_known(actor: str) -> bool:
+    """Whether a fleet of any size may have members of that name."""
+    return _plain(actor.partition("[")[0]) in map(_plain, ("all", SKILLS, SESSIONS, AGENT))
+
+
+def unknown(actor: str) -> str:
+    """One line that names the ones there are."""
+    return f"no actor named {actor[:60]!r}; there are {SKILLS}, {SESSIONS} and {AGENT}"
 
 
 async def warm_all(

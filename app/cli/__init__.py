@@ -3,6 +3,7 @@
 import sys
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
 from app.cli.admin import stats, warm
 from app.cli.chaos import chaos
@@ -43,9 +44,29 @@ for command in (
 
 
 def main() -> None:
-    """Run the command; a wrong setting is one line, never a traceback."""
+    """Run the command; wrong usage and a wrong setting are one line each, never a traceback."""
     try:
-        cli()
+        sys.exit(cli.main(prog_name="firstlight", standalone_mode=False))
+    except NoArgsIsHelpError as error:
+        error.show()  # the help, as it was asked for by leaving out what to do
+        sys.exit(error.exit_code)
+    except click.UsageError as error:
+        asked = error.ctx.command_path if error.ctx else "firstlight"
+        _say(f"{_line(error)} (see `{asked} --help`)")
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        _say(_line(error))
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(130)  # Ctrl-C before or after the command's own loop ran
     except SettingsError as error:
-        click.echo(f"firstlight: {error}", err=True)
+        _say(str(error))
         sys.exit(1)
+
+
+def _line(error: click.ClickException) -> str:
+    return " ".join(error.format_message().split()).rstrip(".")
+
+
+def _say(reason: str) -> None:
+    click.echo(f"firstlight: {reason}", err=True)

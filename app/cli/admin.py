@@ -11,14 +11,22 @@ from rich.table import Column, Table
 
 from app.cli.running import fail, run, settings
 from app.cli.targets import place_of, target_options
+from app.fleet import is_known, unknown
 from app.targets.asking import Asking, Document, NotAnswered, WarmWish, asking, unreached
 
 NAME = Column("actor", no_wrap=True)
 Question = Callable[[Asking], Awaitable[Document]]
 
 
+def _actor(_context: click.Context, _argument: click.Parameter, actor: str) -> str:
+    """A name that no fleet has is wrong usage, whether or not something answers."""
+    if not is_known(actor):
+        raise click.BadParameter(unknown(actor))
+    return actor
+
+
 @click.command()
-@click.argument("actor", default="all")
+@click.argument("actor", default="all", callback=_actor)
 @click.option("--shard", type=click.IntRange(min=0), help="One shard of SessionCacheActor.")
 @click.option("--force", is_flag=True, help="Start afresh, also while a pass is running.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")

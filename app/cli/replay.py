@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from app.cli.running import fail, run, settings
+from app.cli.targets import check_address
 from app.recording import Malformed, Recorded, read_recording
 from app.replay import Replay, Replayed
 from app.targets.place import service_url
@@ -64,9 +65,8 @@ def _progress() -> Progress:
 
 
 def _target(url: str) -> str:
+    check_address(url)
     url = url.rstrip("/")
-    if not url.startswith(("http://", "https://")):
-        raise click.BadParameter("an address begins with http:// or https://", param_hint="--url")
     return url if url.endswith(PATH) else f"{url}{PATH}"
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import click
 
@@ -22,7 +23,26 @@ def target_option(command: F) -> F:
 def target_options(command: F) -> F:
     """Add `--target` and `--url`."""
     url = "A service's address (default http://FIRSTLIGHT_HOST:FIRSTLIGHT_PORT)."
-    return target_option(click.option("--url", help=url)(command))
+    return target_option(click.option("--url", callback=_web_address, help=url)(command))
+
+
+def _web_address(_context: click.Context, _option: click.Parameter, url: str | None) -> str | None:
+    if url is not None:
+        check_address(url)
+    return url
+
+
+def check_address(url: str) -> None:
+    """Refuse what is no web address as wrong usage, before anything is asked."""
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port or an IPv6 address that is none
+        known = False
+    if not known:
+        raise click.BadParameter(
+            f"{url[:60]!r} is no address: give one such as http://127.0.0.1:8080", param_hint="--url"
+        )
 
 
 async def plane_runs() -> bool:

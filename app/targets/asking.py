@@ -129,7 +129,8 @@ class AskingModal:
 
 
 def _absent(url: str, error: aiohttp.ClientError) -> str:
-    return f"{url} can't be asked: {error}; is `firstlight serve` running there?"
+    reason = error.strerror if isinstance(error, aiohttp.ClientConnectorError) else str(error)
+    return f"{url} can't be asked: {reason or type(error).__name__}; is `firstlight serve` running there?"
 
 
 def _document(url: str, text: str) -> Document:

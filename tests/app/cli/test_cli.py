@@ -100,6 +100,29 @@ def test_a_wrong_setting_is_one_line(
     )
 
 
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("eat",), "No such command 'eat' (see `firstlight --help`)"),
+        (("skills", "show"), "Missing argument 'NAME' (see `firstlight skills show --help`)"),
+        (("replay", "--connections"), "Option '--connections' requires an argument"),
+        (("warm", "nobody"), "no actor named 'nobody'; there are SkillRegistryActor, SessionCacheActor"),
+    ],
+)
+def test_wrong_usage_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    line: str,
+) -> None:
+    """It names what is wrong and where to read on, as a log or a terminal at night shows it."""
+    monkeypatch.setattr("sys.argv", ["firstlight", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    (said,) = capsys.readouterr().err.splitlines()
+    assert (2, True, True) == (ended.value.code, said.startswith("firstlight: "), line in said)
+
+
 def test_serve_without_a_secret_does_not_start() -> None:
     """A7: a webhook without a secret would let anybody write updates."""
     ended = _run("serve", "--port", "0", TELEGRAM_BOT_TOKEN="42:abc")
@@ -172,14 +195,14 @@ async def test_warm_and_stats_ask_the_running_service(service: Service) -> None:
 
 
 async def test_what_can_not_be_asked_is_said_in_one_line(service: Service) -> None:
-    """A wrong token, an unknown actor and a service that is not there are three different lines, and exit 1."""
+    """A wrong token, a shard that is not there and a service that is not are three different lines, and exit 1."""
     port = service.url.rsplit(":", 1)[1]
     wrong = await _beside("stats", FIRSTLIGHT_ADMIN_TOKEN="wrong-token", FIRSTLIGHT_PORT=port)
-    unknown = await _beside("warm", "Nobody", FIRSTLIGHT_ADMIN_TOKEN=ADMIN, FIRSTLIGHT_PORT=port)
+    unknown = await _beside("warm", "session_cache", "--shard", "7", FIRSTLIGHT_ADMIN_TOKEN=ADMIN, FIRSTLIGHT_PORT=port)
     nobody = await _beside("stats", FIRSTLIGHT_ADMIN_TOKEN=ADMIN, FIRSTLIGHT_PORT="1")
     assert [1, 1, 1] == [each.exit_code for each in (wrong, unknown, nobody)]
     assert "answered 401" in wrong.output
-    assert "no actor named 'Nobody'" in unknown.output
+    assert "session_cache has no shard 7" in unknown.output
     assert "is `firstlight serve` running there?" in nobody.output
 
 

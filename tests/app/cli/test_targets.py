@@ -87,6 +87,11 @@ def test_after_a_deploy_no_file_is_no_failure() -> None:
     [
         ("stats", "--url", "http://there", "--target", "modal"),
         ("stats", "--target", "elsewhere"),
+        ("stats", "--url", "somewhere"),
+        ("warm", "--url", "http://127.0.0.1:99999"),
+        ("warm", "--url", "http://[::1"),
+        ("warm", "--url", ""),
+        ("warm", "nobody"),
         ("smoke", "--target", "modal"),
         ("up", "--port", "70000"),
     ],
@@ -94,6 +99,13 @@ def test_after_a_deploy_no_file_is_no_failure() -> None:
 def test_wrong_usage_exits_with_2(words: tuple[str, ...]) -> None:
     """Before anything is asked or begun."""
     assert 2 == _run(*words).exit_code
+
+
+def test_a_service_that_is_away_is_one_plain_line() -> None:
+    """The address and what to look for, and nothing of a client's insides."""
+    ended = _run("stats", "--url", "http://127.0.0.1:1")
+    assert (1, 1, False) == (ended.exit_code, len(ended.output.splitlines()), "ssl:" in ended.output)
+    assert ended.output.endswith("is `firstlight serve` running there?\n")
 
 
 def test_the_doctor_does_not_take_a_file_here_for_the_store_of_modal() -> None:
