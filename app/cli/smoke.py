@@ -47,9 +47,12 @@ def smoke(target: str, chat: int | None, compare: bool, as_json: bool) -> None:
 
 async def _smoke(chosen: Settings, chat: int | None, *, compare: bool) -> list[Outcome]:
     """On a plane, on Modal, or on both, the plane first."""
-    outcomes = [await _on_plane()] if chat is None or compare else []
-    if chat is not None:
-        outcomes.append(await _on_modal(chosen, chat))
+    modal = (
+        None if chat is None else _modal_subject(chosen, chat)
+    )  # what it lacks is said before anything runs
+    outcomes = [await _on_plane()] if modal is None or compare else []
+    if modal is not None:
+        outcomes.append(await _played(modal, "Modal"))
     return outcomes
 
 
@@ -59,12 +62,12 @@ async def _on_plane() -> Outcome:
         return await _played(subject, "plane")
 
 
-async def _on_modal(chosen: Settings, chat: int) -> Outcome:
+def _modal_subject(chosen: Settings, chat: int) -> object:
     try:
-        subject = load("app.smoke.subject:ModalSubject")(chosen, chat, find_app_file())
+        subject: object = load("app.smoke.subject:ModalSubject")(chosen, chat, find_app_file())
     except DeployFailed as error:
         fail(str(error))
-    return await _played(subject, "Modal")
+    return subject
 
 
 async def _played(subject: object, where: str) -> Outcome:

@@ -198,7 +198,9 @@ async def test_what_can_not_be_asked_is_said_in_one_line(service: Service) -> No
     """A wrong token, a shard that is not there and a service that is not are three different lines, and exit 1."""
     port = service.url.rsplit(":", 1)[1]
     wrong = await _beside("stats", FIRSTLIGHT_ADMIN_TOKEN="wrong-token", FIRSTLIGHT_PORT=port)
-    unknown = await _beside("warm", "session_cache", "--shard", "7", FIRSTLIGHT_ADMIN_TOKEN=ADMIN, FIRSTLIGHT_PORT=port)
+    unknown = await _beside(
+        "warm", "session_cache", "--shard", "7", FIRSTLIGHT_ADMIN_TOKEN=ADMIN, FIRSTLIGHT_PORT=port
+    )
     nobody = await _beside("stats", FIRSTLIGHT_ADMIN_TOKEN=ADMIN, FIRSTLIGHT_PORT="1")
     assert [1, 1, 1] == [each.exit_code for each in (wrong, unknown, nobody)]
     assert "answered 401" in wrong.output

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -35,7 +36,7 @@ class Lasting:
 async def commanded(home: Path, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """The command, running; killed at the end of the block."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "app.plane", "--folder", str(home / "plane"), *arguments),
+        *(sys.executable, "-m", "app.plane", "--folder", str(home / "my plane"), *arguments),
         env=bare(home) | {"NOTES": str(home / "notes")},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -57,7 +58,8 @@ async def exported(process: asyncio.subprocess.Process) -> dict[str, str]:
         while "NO_PROXY" not in variables:
             line = (await process.stdout.readline()).decode()
             assert line.startswith("export "), f"no shell can read {line!r}"
-            name, _, value = line.removeprefix("export ").strip().partition("=")
+            (_, pair) = shlex.split(line)
+            name, _, value = pair.partition("=")
             variables[name] = value
     return variables
 
@@ -86,19 +88,21 @@ async def test_containers_and_what_they_started_die_with_a_killed_plane(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "code", "told"),
     [
-        (("--secret", "nothing"), "--secret nothing: write NAME=KEY,KEY"),
-        (("--secrets", "/nowhere/secrets"), "No such file"),
+        (("--secret", "nothing"), 2, "'nothing' is no secret: write NAME=KEY,KEY"),
+        (("--port", "70000"), 2, "'70000' is no port: give a number from 0 to 65535"),
+        (("--nope",), 2, "unrecognized arguments: --nope (see --help)"),
+        (("--secrets", "/nowhere/secrets"), 1, "/nowhere/secrets: No such file or directory"),
     ],
 )
 async def test_a_wrong_argument_is_told_in_one_line(
-    tmp_path: Path, arguments: tuple[str, ...], told: str
+    tmp_path: Path, arguments: tuple[str, ...], code: int, told: str
 ) -> None:
-    """Without a traceback."""
+    """Without a traceback; wrong usage is told apart from a failure."""
     async with commanded(tmp_path, *arguments) as plane:
         _, error = await plane.communicate()
-    assert (1, 1, True) == (plane.returncode, error.decode().count("\n"), told in error.decode())
+    assert (code, 1, True) == (plane.returncode, error.decode().count("\n"), told in error.decode())
 
 
 def _is_alive(pid: int) -> bool:
