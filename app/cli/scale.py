@@ -17,7 +17,7 @@ from app.scale.applying import apply as apply_to
 from app.scale.desired import FILE, KEYS, BadFile, Desired, read_desired
 from app.scale.pools import Change, Deployment, Pool, Pools, PoolsRefused, contradicting, differing
 from app.scale.record import read_applied
-from app.targets.place import Place
+from app.targets.place import Place, answers
 from app.targets.refusals import ModalRefused
 
 file_option = click.option(
@@ -86,6 +86,8 @@ def apply(file: Path, after_deploy: bool, as_json: bool, target: str | None, url
 
 async def _look(place: Place) -> tuple[Deployment, Sequence[Pool]]:
     if place.kind == "local":
+        if not await answers(place.url):
+            fail(f"{place} does not answer: is `firstlight serve` running there?")
         return Deployment(), (Pool(name="this process", actor="", containers=1),)
     async with _pools(place) as pools:
         return await pools.deployment(), await pools.look()

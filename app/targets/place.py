@@ -57,6 +57,16 @@ async def find_place(settings: Settings, wish: Wish, folder: Path = FOLDER) -> P
     return await _look_around(settings, folder)
 
 
+async def answers(url: str) -> bool:
+    """Whether a service lives there."""
+    timeout = aiohttp.ClientTimeout(total=LOOK_S)
+    try:
+        async with aiohttp.ClientSession(timeout=timeout) as http, http.get(f"{url}/livez") as answer:
+            return answer.status == 200
+    except (aiohttp.ClientError, TimeoutError):
+        return False
+
+
 # ---------------------------------------------------------------- helpers
 
 
@@ -64,7 +74,7 @@ async def _look_around(settings: Settings, folder: Path) -> Place:
     if plane := await _plane(folder, wanted=False):
         return _of_plane(plane)
     local = _local(settings, None)
-    if await _answers(local.url):
+    if await answers(local.url):
         return local
     if settings.modal_account:
         return modal_place(settings)
@@ -115,12 +125,3 @@ def service_url(settings: Settings) -> str:
     host = settings.host
     host = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared, not bound
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
-
-
-async def _answers(url: str) -> bool:
-    timeout = aiohttp.ClientTimeout(total=LOOK_S)
-    try:
-        async with aiohttp.ClientSession(timeout=timeout) as http, http.get(f"{url}/livez") as answer:
-            return answer.status == 200
-    except (aiohttp.ClientError, TimeoutError):
-        return False

@@ -192,6 +192,8 @@ async def test_warm_and_stats_ask_the_running_service(service: Service) -> None:
     assert ["SkillRegistryActor", "SessionCacheActor[0]", "ChatAgent"] == list(actors)
     assert 0 == (await _beside("warm", "SessionCacheActor", "--shard", "0", "--force", **reach)).exit_code
     assert 0 == (await _beside("stats", **reach)).exit_code
+    shown = json.loads((await _beside("scale", "show", "--json", "--target", "local", **reach)).stdout)
+    assert [("this process", 1)] == [(each["name"], each["containers"]) for each in shown["pools"]]
 
 
 async def test_what_can_not_be_asked_is_said_in_one_line(service: Service) -> None:

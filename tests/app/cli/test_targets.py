@@ -52,12 +52,14 @@ def test_a_plane_that_is_gone_is_one_line(words: tuple[str, ...]) -> None:
 
 
 def test_a_service_is_one_process() -> None:
-    """It can be shown, and not scaled."""
+    """It can't be scaled, and is not shown where none runs."""
     Path("scaling.toml").write_text("[chat_agent]\nmin_containers = 2\n")
     local = ("--target", "local")
     shown, applied, compared = (_run("scale", word, *local) for word in ("show", "apply", "diff"))
-    assert [0, 1, 1] == [shown.exit_code, applied.exit_code, compared.exit_code]
-    assert "there is nothing to scale" in shown.output
+    assert [1, 1, 1] == [shown.exit_code, applied.exit_code, compared.exit_code]
+    assert (
+        "firstlight: the service at http://127.0.0.1:1 does not answer: is `firstlight serve`" in shown.output
+    )
     assert "there is nothing to scale" in applied.output
 
 
