@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 import msgspec
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Column, Table
 
@@ -70,17 +71,22 @@ def _show(answer: Document, table: Table, *, as_json: bool) -> None:
 
 
 def _reports(answer: Document) -> Table:
-    table = Table(NAME, "status", "source", "requested", "loaded", "failed", "store reads", "ms")
+    table = _table("status", "source", "requested", "loaded", "failed", "store reads", "ms")
     for report in answer["reports"]:
         table.add_row(*map(str, _report_row(report)))
     return table
 
 
 def _statistics(answer: Document) -> Table:
-    table = Table(NAME, "warm", "entries", "bytes", "hits", "misses", "store reads", "store writes")
+    table = _table("warm", "entries", "bytes", "hits", "misses", "store reads", "store writes")
     for name, each in answer["actors"].items():
         table.add_row(name, *map(str, _stats_row(each)))
     return table
+
+
+def _table(*columns: str) -> Table:
+    """So narrow that 80 characters show all of it."""
+    return Table(NAME, *columns, box=SIMPLE_HEAD, padding=0, pad_edge=False)
 
 
 def _report_row(report: dict[str, Any]) -> tuple[object, ...]:

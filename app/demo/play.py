@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -96,9 +97,8 @@ async def _stats(dev: Dev) -> list[ActorStats]:
 
 
 def _reports(console: Console, title: str, stats: Sequence[ActorStats]) -> None:
-    table = Table(
-        "actor", "status", "source", "requested", "loaded", "failed", "store reads", "ms", title=title
-    )
+    columns = ("actor", "status", "source", "requested", "loaded", "failed", "store reads", "ms")
+    table = Table(*columns, title=title, box=SIMPLE_HEAD, padding=0, pad_edge=False)  # 80 characters show all
     for report in (each.warm for each in stats if each.warm is not None):
         table.add_row(*map(str, _row(report)))
     console.print(table)
