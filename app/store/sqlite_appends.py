@@ -80,3 +80,8 @@ class Appends:
             created[bot, update] = Appended(created=True, version=version, waiting=waiting, revision=revision)
             self._told = version
         return [created.pop((record.bot, record.update), _DUPLICATE) for record in records]
+
+    def rolled_back(self) -> None:
+        """Forget what was told of a transaction that did not happen: its numbers are given once more."""
+        ((newest,),) = self.connection.execute("SELECT coalesce(max(seq), 0) FROM appended").fetchall()
+        self._told = min(self._told, newest)

@@ -62,7 +62,7 @@ class GroupCommit:
         try:
             outcomes = self._write(appends, jobs)
         except BaseException as error:
-            self._roll_back(appends.connection, error)
+            self._roll_back(appends, error)
             raise
         self.commits += 1
         return outcomes
@@ -102,11 +102,12 @@ class GroupCommit:
             outcomes.append(StoreDown(str(outcomes[-1])) if down else self((job,))[0])
         return outcomes
 
-    def _roll_back(self, connection: sqlite3.Connection, error: BaseException) -> None:
+    def _roll_back(self, appends: Appends, error: BaseException) -> None:
         """End the transaction; a connection that has met the disk's fault is not used again."""
         try:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+            if appends.connection.in_transaction:
+                appends.connection.execute("ROLLBACK")
+            appends.rolled_back()
         except sqlite3.Error:
             self.close()
         if is_broken(error):

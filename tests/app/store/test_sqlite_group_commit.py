@@ -129,6 +129,23 @@ async def test_what_cannot_be_stored_spoils_no_other(
     assert [one.update for one in (await store(database).read_chat(CHAT)).open_updates] == [1, 3]
 
 
+async def test_what_was_rolled_back_is_told_again(database: SqliteDatabase) -> None:
+    """Updates that shared a commit with what can't be stored are new, as they were in nobody's commit before."""
+
+    def spoil(commit: Commit) -> None:
+        commit.connection.execute("SELECT ?", (2**63,))
+
+    gate, holding = await held(database)
+    batch = (*map(database.append, (update(1), update(2))), database.write(spoil))
+    together = asyncio.gather(*batch, return_exceptions=True)
+    await asyncio.sleep(0)
+    gate.open()
+    await holding
+    *created, spoilt = await together
+    assert [Appended(created=True, version=version, waiting=version - 2) for version in (3, 4)] == created
+    assert StoreDenied is type(spoilt)
+
+
 async def test_a_full_disk_fails_the_whole_batch(database: SqliteDatabase) -> None:
     """Nobody is told that a write happened when the commit did not, and later ones go on."""
     await _let_file_grow_by(database, pages=4)
