@@ -136,8 +136,9 @@ class ShardSessions:
 
         That is until the changes after the next ones: what was asked of the store before has come in by then.
         """
-        before, self._listed = self._listed, {each.chat: each.version for each in changes.sessions}
-        self._floors = before | self._listed
+        self._floors, self._listed = self._listed, {each.chat: each.version for each in changes.sessions}
+        for chat, version in self._listed.items():  # answers may overtake one another: none lowers a floor
+            self._floors[chat] = max(version, self._floors.get(chat, 0))
         for each in changes.sessions:
             self._cache.invalidate(each.chat, each.version)
             if not each.body:
