@@ -150,7 +150,7 @@ def _put_update(commit: Commit, update: UpdateRecord, operation: str) -> None:
 
 
 def _put_session(commit: Commit, session: SessionRecord, operation: str) -> None:
-    expires_at = None if session.body else commit.expires_at
+    expires_at = None if session.body else commit.tombstone_expires_at
     row = (session.chat, session.shard, session.body, commit.version, commit.now, operation, expires_at)
     commit.connection.execute(_WRITE_SESSION, row)
 

@@ -21,7 +21,10 @@ DEADLINE_S: Final = 5.0
 """How long a caller waits: enough for a checkpoint on a slow disk, short of Telegram's 60 s."""
 
 KEEP_S: Final = 7 * 24 * 3600.0
-"""How long ended updates, tombstones and run ids stay: far over the 24 h in which Telegram sends again."""
+"""How long ended updates and run ids stay: far over the 24 h in which Telegram sends again."""
+
+TOMBSTONES_S: Final = 30 * 24 * 3600.0
+"""How long a forgotten session's tombstone stays; a warm image older than that is set aside."""
 
 _MAX_WAITING: Final = 10_000  # calls: about a second's worth; more would only time out
 _WRITE_BATCH: Final = APPENDS_MOST // 2
@@ -46,11 +49,12 @@ class SqliteDatabase:
         durable: bool = True,
         deadline_s: float = DEADLINE_S,
         keep_s: float = KEEP_S,
+        tombstones_s: float = TOMBSTONES_S,
         max_waiting: int = _MAX_WAITING,
     ) -> None:
         self.path = Path(path).absolute()
         open_file = partial(connect, self.path, durable=durable, deadline_s=deadline_s)
-        self._commit = GroupCommit(open_file, str(self.path), keep_s)
+        self._commit = GroupCommit(open_file, str(self.path), keep_s, tombstones_s)
         self._snapshot = _Snapshot(open_file, str(self.path))
         self._writer: Worker[Job] = Worker(
             f"sqlite writer of {self.path}",

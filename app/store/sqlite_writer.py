@@ -15,12 +15,16 @@ _TAKE_VERSIONS: Final = "UPDATE sequence SET value = value + ? RETURNING value"
 
 
 class Commit(msgspec.Struct, frozen=True, kw_only=True):
-    """What a write works with: the open transaction, its own version, store time, when what ends now expires."""
+    """What a write works with: the open transaction, its own version, store time, when what ends now expires.
+
+    A session's tombstone has an expiry of its own.
+    """
 
     connection: sqlite3.Connection
     version: int
     now: float
     expires_at: float
+    tombstone_expires_at: float
 
 
 Change = Callable[[Commit], object]
@@ -33,10 +37,12 @@ Job = UpdateRecord | Change
 class GroupCommit:
     """Runs batches of writes in the writer's thread; keeps its connection, and opens it anew after a fault."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection], path: str, keep_s: float) -> None:
+    def __init__(
+        self, connect: Callable[[], sqlite3.Connection], path: str, keep_s: float, tombstones_s: float
+    ) -> None:
         self._connect = connect
         self._path = path
-        self._keep_s = keep_s
+        self._keep_s, self._tombstones_s = keep_s, tombstones_s
         self._appends: Appends | None = None
         self.commits = 0
 
@@ -88,11 +94,18 @@ class GroupCommit:
         now = time.time()
         ((newest,),) = connection.execute(_TAKE_VERSIONS, (len(changes),)).fetchall()
         return [
-            _outcome(
-                change, Commit(connection=connection, version=version, now=now, expires_at=now + self._keep_s)
-            )
+            _outcome(change, self._commit_at(connection, version, now))
             for version, change in enumerate(changes, newest - len(changes) + 1)
         ]
+
+    def _commit_at(self, connection: sqlite3.Connection, version: int, now: float) -> Commit:
+        return Commit(
+            connection=connection,
+            version=version,
+            now=now,
+            expires_at=now + self._keep_s,
+            tombstone_expires_at=now + self._tombstones_s,
+        )
 
     def _commit_one_by_one(self, jobs: Sequence[Job]) -> list[object]:
         """Give each job its own transaction, because one of them can't be stored; that is rare."""

@@ -26,7 +26,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 async def database(path: Path) -> AsyncIterator[SqliteDatabase]:
     """A database whose ended records expire at once."""
-    database = SqliteDatabase(path, keep_s=-1.0)
+    database = SqliteDatabase(path, keep_s=-1.0, tombstones_s=-1.0)
     yield database
     await database.close()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from actors.image import AHEAD_S, KEPT_S
 from actors.ports import StoreDenied
 from actors.warm_ports import BLOBS_MOST, StoredImage
 from app.store.sqlite import SqliteDatabase, SqliteSessionStore
@@ -110,6 +111,18 @@ async def test_an_upgrade_that_fails_changes_nothing(old: Path, warm: SqliteWarm
     with pytest.raises(StoreDenied, match="already exists"):
         await warm.read_image(NAME)
     assert (1, {"warm_blobs"}) == schema(old)
+
+
+# ---------------------------------------------------------------- tombstones
+
+
+async def test_a_tombstone_outlives_every_image(path: Path, sessions: SqliteSessionStore) -> None:
+    """An image that still holds a forgotten session is too old to be used before nobody knows of that any more."""
+    await sessions.write_session(session(body=b""), "forget")
+    connection = sqlite3.connect(path)
+    ((kept_s,),) = connection.execute("SELECT expires_at - updated_at FROM sessions").fetchall()
+    connection.close()
+    assert kept_s >= KEPT_S + AHEAD_S
 
 
 # ---------------------------------------------------------------- poison
