@@ -19,7 +19,7 @@ from actors.refs import SkillRegistryRef
 from actors.warming import Tally, WarmFailed
 from contracts.faults import Fault, SkillNotFound
 from contracts.sessions import SessionPatch, TurnClaimed
-from contracts.skills import Catalog, CatalogNotModified, GetCatalog, GetSkill, ReportRun, Skill
+from contracts.skills import Catalog, GetCatalog, GetSkill, ReportRun, Skill
 from contracts.turns import ChatMessage
 
 log = structlog.get_logger(__name__)
@@ -96,12 +96,15 @@ class Answering:
             log.warning("catalog_not_renewed", error=str(away))
 
     async def _renew(self) -> None:
-        self._asked_at = self._clock.monotonic_s()
-        match await self._registry.ask(GetCatalog(known=self.catalog.fingerprint)):
-            case Catalog() as catalog:
+        """Ask, and count from there once that has ended: a turn does not go by a question under way."""
+        asked_at = self._clock.monotonic_s()
+        try:
+            answer = await self._registry.ask(GetCatalog(known=self.catalog.fingerprint))
+        finally:
+            newest, self._asked_at = self._asked_at <= asked_at, max(self._asked_at, asked_at)
+        match answer:
+            case Catalog() as catalog if newest:  # else a later question was answered first
                 self._take_over(catalog)
-            case CatalogNotModified():
-                pass
             case Fault() as fault:
                 raise WarmFailed(f"catalog: {fault.detail}", retry=fault.retry)
 

@@ -110,7 +110,7 @@ class Registry(Transport):
         self.fault: Fault | None = None
         self.fingerprint = "f"
         self.asked: list[Message] = []
-        self.hangs = False
+        self.hangs, self.latency_s = False, 0.0
         self.runs: list[ReportRun] = []
 
     async def ask(self, frame: bytes) -> bytes:
@@ -118,7 +118,9 @@ class Registry(Transport):
             await asyncio.sleep(CALL_S)
             raise Unreachable("no answer")
         self.asked.append(request := read_skill_request(frame))
-        return encode(self.fault or self._answer(request))
+        answer = encode(self.fault or self._answer(request))
+        await asyncio.sleep(self.latency_s)
+        return answer
 
     def _answer(self, request: Message) -> Message:
         match request:

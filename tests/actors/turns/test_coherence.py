@@ -50,6 +50,33 @@ async def test_an_agent_whose_loop_stood_still_asks_before_its_turn(world: World
     assert await cook(world, 2) == "Fry."
 
 
+async def test_a_question_under_way_is_no_answer(world: World) -> None:
+    """A loop that stood still wakes to its tick and to a turn at once: the turn does not go by what is being asked."""
+    assert await cook(world, 1) == "Boil."
+    await world.now.agent._catalog.stop()
+    publish(world, "Fry.", "g")
+    await asyncio.sleep(CATALOG_LATE_S)
+    world.registry.latency_s = 1.0
+    tick = asyncio.create_task(world.now.agent._answering.renew())
+    await asyncio.sleep(0)
+    assert await cook(world, 2) == "Fry."
+    await tick
+
+
+async def test_an_answer_that_was_overtaken_is_not_taken_over(world: World) -> None:
+    """What the registry told to an earlier question does not replace what it told to a later one."""
+    agent = world.now.agent
+    world.registry.latency_s = 2.0
+    publish(world, "Old.", "e")
+    earlier = asyncio.create_task(agent._answering.renew())
+    await asyncio.sleep(0.5)
+    world.registry.latency_s = 0.5
+    publish(world, "New.", "g")
+    await agent._answering.renew()
+    await earlier
+    assert "g" == agent._answering.catalog.fingerprint
+
+
 async def test_a_text_of_another_catalog_serves_one_turn_and_renews_the_agents_own(world: World) -> None:
     """Whichever of the two is behind: the text is not held under a catalog that it does not belong to."""
     publish(world, "Old, of a registry that is behind.", "e")
