@@ -197,7 +197,7 @@ class SessionWarming:
             if since.forgot(row):
                 self._sessions.forgotten = True
             else:
-                self._sessions.scores.put(row.chat, row.score if isfinite(row.score) else UNKNOWN)
+                self._sessions.scores.put(row.chat, _finite(row.score))
 
     def _record(self, row: Row) -> SessionRecord:
         return SessionRecord(
@@ -224,7 +224,7 @@ class SessionWarming:
     def _score(self, sessions: Sequence[SessionRecord]) -> None:
         """A session that was written was wanted then."""
         for each in sessions:
-            self._sessions.scores.put(each.chat, each.updated_at)
+            self._sessions.scores.put(each.chat, _finite(each.updated_at))
 
     def _report_unreadable(self, tally: Tally, read: SessionBatch | SessionChanges) -> None:
         for poison in read.set_aside:
@@ -235,3 +235,8 @@ class SessionWarming:
         tally.loaded += taken.loaded
         tally.skipped += taken.skipped
         tally.bytes += sum(len(each.body) for each in records)
+
+
+def _finite(score: float) -> float:
+    """A score, also where a hand or a fault has spoilt it: it decides about no more than its own session's place."""
+    return score if isfinite(score) else UNKNOWN

@@ -1,7 +1,8 @@
 """Starting from a warm image: everything is there in one wave, nothing is older than the store, nothing is made up."""
 
 import asyncio
-from collections.abc import Callable, MutableMapping
+import math
+from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -14,6 +15,7 @@ from actors.session_warming import WAVE_S
 from actors.warm_ports import StoredImage
 from contracts.sessions import ForgetChat, PatchSession, SessionPatch
 from contracts.skills import SetAside
+from contracts.warming import WarmReport
 from tests.actors.cache_kit import room_for
 from tests.actors.image_kit import (
     asked,
@@ -177,6 +179,20 @@ async def test_a_poisoned_session_in_a_sound_image(world: World, body: bytes) ->
     assert (await begin(world)).status == "warm"
     assert await asked(world, [1, 1, 2]) == (["brief"] * 3, 1)
     assert world.counted()["image_sessions_poisoned"] == 1
+
+
+@pytest.mark.parametrize("moment", [math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("start", [begin, restart], ids=["without an image", "with one"])
+async def test_a_session_of_an_impossible_time(
+    world: World, moment: float, start: Callable[[World], Awaitable[WarmReport]]
+) -> None:
+    """C8: when it was written only says how much it is wanted; it and all others are loaded."""
+    await wrote(world, MANY[:5])
+    spoilt = msgspec.structs.replace(world.database.sessions[2], updated_at=moment)
+    world.database.sessions[2] = spoilt
+    report = await start(world)
+    assert ("warm", 5, ()) == (report.status, report.loaded, report.errors)
+    assert await asked(world, MANY[:5]) == (["brief"] * 5, 0)
 
 
 @pytest.mark.parametrize("mishap", ["before", "hang"])
