@@ -167,6 +167,7 @@ class SessionWarming:
         if self._keeper.can_follow(since.changes):
             taken = await self._keeper.heard(since.changes, since.asked)
         else:
+            self._sessions.heed(since.changes)
             taken = await self._sessions.take_in(living, since.asked.monotonic_s)
         self._took(tally, taken, living)
 
@@ -210,6 +211,8 @@ class SessionWarming:
         """Load the most recent sessions in one query."""
         if changes is not None and self._keeper.can_follow(changes):
             await self._keeper.heard(changes, asked)
+        elif changes is not None:  # some are missing; those that are known count all the same
+            self._sessions.heed(changes)
         tally.source, read_at = "query", self._keeper.now().monotonic_s
         with tally.phase("sessions"):
             recent = await self._store.recent_sessions(self._shard, self._recent)

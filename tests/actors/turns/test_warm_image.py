@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from actors.image_keeper import CHANGES_MOST
+from actors.ports import SessionRecord
 from actors.session_warming import WAVE_S
 from actors.warm_ports import StoredImage
 from contracts.sessions import ForgetChat, PatchSession, SessionPatch
@@ -193,6 +194,16 @@ async def test_a_session_of_an_impossible_time(
     report = await start(world)
     assert ("warm", 5, ()) == (report.status, report.loaded, report.errors)
     assert await asked(world, MANY[:5]) == (["brief"] * 5, 0)
+
+
+async def test_a_pass_heeds_the_changes_that_it_read(world: World) -> None:
+    """Also where it missed others: of a chat that another owner forgot nothing is served any more."""
+    await wrote(world, range(3))
+    store(world, range(100, 120))
+    forgotten = SessionRecord(chat=1, shard=0, body=b"")
+    world.database.put_session(forgotten, "forget", world.database.next_version())
+    await world.shard.warm(force=True)
+    assert ["brief", "normal"] == await modes(world, [0, 1])
 
 
 @pytest.mark.parametrize("mishap", ["before", "hang"])
