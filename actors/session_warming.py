@@ -126,7 +126,10 @@ class SessionWarming:
             more = await self._try(tally, "changes", lambda: self._changes(manifest.watermark, CHANGES_MOST))
         if more.value is None:
             return Since(newest.changes, newest.asked, whole=False)
-        return Since(more.value, asked, whole=more.value.reaches <= manifest.watermark)
+        whole = more.value.reaches <= manifest.watermark
+        if not whole:  # nobody can tell any more who of that image was forgotten: it is replaced soon
+            self._sessions.forgotten = True
+        return Since(more.value, asked, whole=whole)
 
     # ------------------------------------------------------------ with an image
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from actors.image_keeper import CHANGES_MOST
+from actors.image_keeper import CHANGES_MOST, FORGET_S, TICK_S
 from actors.ports import SessionRecord
 from actors.session_warming import WAVE_S
 from actors.warm_ports import StoredImage
@@ -204,6 +204,18 @@ async def test_a_pass_heeds_the_changes_that_it_read(world: World) -> None:
     world.database.put_session(forgotten, "forget", world.database.next_version())
     await world.shard.warm(force=True)
     assert ["brief", "normal"] == await modes(world, [0, 1])
+
+
+async def test_an_image_that_nobody_can_judge_is_replaced(world: World) -> None:
+    """Too much has changed to tell whom it should have forgotten: it holds nobody's words for much longer."""
+    await wrote(world, range(30))
+    await world.now.shard.stop()
+    forgotten = SessionRecord(chat=1, shard=0, body=b"")
+    world.database.put_session(forgotten, "forget", world.database.next_version())
+    store(world, range(1000, 1000 + CHANGES_MOST))
+    await begin(world)
+    await asyncio.sleep(FORGET_S + 2 * TICK_S)
+    assert set(imaged(world)).isdisjoint(range(30))
 
 
 @pytest.mark.parametrize("mishap", ["before", "hang"])
