@@ -19,7 +19,7 @@ from actors.warm_ports import BLOBS_MOST, SessionChanges, StoredImage, WarmStore
 log = structlog.get_logger(__name__)
 
 CHANGES_MOST: Final = 2_000
-"""Asked for since a known mark: some 2 MB. Where more has changed, L1 is not confirmed as a whole."""
+"""Asked for since a known mark: some 2 MB, or 10 of long conversations. Beyond it, L1 is not confirmed as a whole."""
 
 TICK_S: Final = 5.0  # how often the keeper looks whether there is something to do
 PAUSE_S: Final = 60.0  # between two images of at most 10 documents: the budget

@@ -179,6 +179,8 @@ class ShardSessions:
                 self._note_revision(each.chat, each.revision)
                 if not proven:
                     self._unproven.add(each.chat)
+        if len(self._unproven) > MAX_REVISIONS:  # some have left L1 unread, and need no proof any more
+            self._unproven.intersection_update(self._cache.keys())
         return seeded.kept + seeded.newer
 
     def _is_current(self, record: SessionRecord, read_at: float) -> bool:
