@@ -66,8 +66,12 @@ class Slow:
     @modal.method()
     async def hold(self, path):
         note(f"holds {os.getpid()}")
-        while not os.path.exists(path):
-            await asyncio.sleep(0.02)
+        try:
+            while not os.path.exists(path):
+                await asyncio.sleep(0.02)
+        except asyncio.CancelledError:
+            note(f"let go {os.getpid()}")
+            raise
         return os.getpid(), os.environ["VERSION"]
 
 

@@ -47,7 +47,7 @@ class PlanePlace(Place):
         self.killed[name] += 1
         await self.app.gone(victim)
         if self.killed.total() >= self.double_from and name == SESSIONS:
-            self._double()
+            self._double(victim.pool)
 
     async def roll(self) -> int:
         """Preempt a container; the plane runs what it did not end elsewhere."""
@@ -66,7 +66,7 @@ class PlanePlace(Place):
         there = self.app.containers(name)
         return self.dice.choice([each for each in there if each.running] or there)
 
-    def _double(self) -> None:
+    def _double(self, pool: str) -> None:
         if not self.most_before:
             self.most_before = {name: self.app.plane.most_seen(name) for name in ACTORS}
-        self.app.plane.faults.double(SESSIONS)
+        self.app.plane.faults.double(pool)

@@ -1,53 +1,38 @@
-"""The app as it is deployed to Modal, in real containers: its first answer, an admin's script, and its old address."""
+"""The app as it is deployed to Modal: its first answer, an admin's script, its old address, and how it scales."""
 
-import asyncio
-import json
-import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from app.plane import inside
+from contracts.warming import ActorStats, StoreUse
 from tests.app.plane.kit import ROOT, until
-from tests.e2e.kit import SECRET
-from tests.e2e.plane.kit import ACTORS, AGENT, APP, GATEWAY, REPLY_S, SESSIONS, SKILLS, OnPlane, on_plane
-from tests.modal_double import bare
+from tests.e2e.plane.kit import ACTORS, AGENT, GATEWAY, REPLY_S, SESSIONS, SKILLS, OnPlane, on_plane
+from tests.e2e.plane.outside import admin_script, old_function
 
-pytestmark = [pytest.mark.modal, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [
+    pytest.mark.modal,
+    pytest.mark.slow,
+    pytest.mark.asyncio(loop_scope="module"),
+    # Modal tells to use `Function.autoscaler` instead, which an instance of a class does not have
+    pytest.mark.filterwarnings("ignore:.*update_autoscaler:modal.exception.DeprecationError"),
+]
 
 DEPLOY_CPU_S = (
     3.0  # the promise is 3 s on a machine of one's own, and the processor's time is what that takes
 )
-CHAT, OTHER_CHAT = 41, 42
-
-ADMIN = """
-import json
-import modal, msgspec
-
-for name in {actors}:
-    report = modal.Cls.from_name("{app}", name)().warm.remote()
-    print(json.dumps(msgspec.msgpack.decode(report)))
-"""
-
-OLD_FUNCTION = """
-import sys
-from app.plane import inside
-
-inside.bind_loopback_only()
-from app.placed_gateway import serve_beside
-from app.transport.remote import remote_fleet
-
-serve_beside(lambda: remote_fleet("{app}", 1), 8001)
-sys.stdin.read()
-"""
+CHAT, OTHER_CHAT, CHAT_OF_OLD = 41, 42, 43
+CHATS = range(1, 31)
+TO_ZERO = {
+    f"FIRSTLIGHT_{actor}_{setting}": value
+    for actor in ("SKILL_REGISTRY", "SESSION_CACHE", "CHAT_AGENT")
+    for setting, value in (("MIN_CONTAINERS", "0"), ("SCALEDOWN_WINDOW", "2"))
+}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def app(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[OnPlane]:
-    """The app, deployed once for all tests here; each leaves the actors as warm as it found them."""
+    """The app, deployed once for all tests here."""
     async with on_plane(tmp_path_factory.mktemp("app")) as app:
         await app.deploy(ROOT)
         await app.open_webhook()
@@ -66,8 +51,7 @@ async def test_a_deploy_takes_under_three_seconds_and_the_first_webhook_is_answe
 
 async def test_an_admins_script_warms_every_actor_and_reads_its_report(app: OnPlane) -> None:
     """It needs Modal's client and a decoder of msgpack, and nothing of ours."""
-    script = ADMIN.format(actors=ACTORS, app=APP)
-    reports = {report["actor"]: report for report in map(json.loads, (await _run(app, script)).splitlines())}
+    reports = {report["actor"]: report for report in await admin_script(app)}
     assert dict.fromkeys(ACTORS, "warm") == {name: report["status"] for name, report in reports.items()}
     assert reports[SKILLS]["loaded"] == reports[SKILLS]["requested"] > 0
     assert 0 == reports[SESSIONS]["shard"]
@@ -87,46 +71,49 @@ async def test_a_conversation_goes_through_the_servers_address(app: OnPlane) -> 
 
 async def test_the_old_function_answers_at_its_own_address(app: OnPlane) -> None:
     """What it serves, without the proxy of Modal's before it: webhooks at the address of old go on to work."""
-    async with _old_function(app) as url:
+    async with old_function(app) as url:
         await app.open_webhook(url)
-        app.telegram.say(43, "hello")
-        (reply, *_) = await app.telegram.wait_for_reply(43, deadline_s=REPLY_S)
+        app.telegram.say(CHAT_OF_OLD, "hello")
+        (reply, *_) = await app.telegram.wait_for_reply(CHAT_OF_OLD, deadline_s=REPLY_S)
         await app.open_webhook()
     assert reply.text
 
 
-async def _run(app: OnPlane, script: str) -> str:
-    """Run it as a program of its own, with an account and no code of ours."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", script), **_environment(app, PYTHONPATH=""), stdout=asyncio.subprocess.PIPE
-    )
-    async with asyncio.timeout(REPLY_S):
-        output, _ = await process.communicate()
-    assert 0 == process.returncode
-    return output.decode()
+async def test_settings_of_the_deploy_and_live_ones_are_seen_in_the_number_of_containers(
+    app: OnPlane,
+) -> None:
+    """Two by the environment, three when told so while it runs and never more, two again when told so."""
+    await app.scaled(AGENT, 1)
+    agent = app.actor(AGENT)
+    await agent.update_autoscaler.aio(min_containers=5, max_containers=2, scaledown_window=2)
+    await app.scaled(AGENT, 2)
+    await agent.update_autoscaler.aio(min_containers=1)
+    await app.scaled(AGENT, 1)
+    assert 2 == app.plane.most_seen(AGENT)
+    assert 1 == app.plane.most_seen(SESSIONS)
 
 
-@asynccontextmanager
-async def _old_function(app: OnPlane) -> AsyncIterator[str]:
-    """The function's body in a process of its own; gives where it listens."""
-    port_file = app.home / "port"
-    environ = _environment(
-        app,
-        TELEGRAM_BOT_TOKEN=app.telegram.token,
-        TELEGRAM_WEBHOOK_SECRET=SECRET,
-        TELEGRAM_API_URL=app.telegram.url,
-        **{inside.DECLARED_PORT: "8001", inside.PORT_FILE: str(port_file)},
-    )
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", OLD_FUNCTION.format(app=APP)), **environ, stdin=asyncio.subprocess.PIPE
-    )
-    try:
-        await until(port_file.exists)
-        yield f"http://127.0.0.1:{port_file.read_text()}"
-    finally:
-        process.kill()
-        await process.wait()
+@pytest.mark.timeout(120)  # a few seconds; the containers of two generations on a busy machine take longer
+async def test_after_scaling_to_zero_the_first_request_of_each_actor_reads_nothing_from_the_store(
+    app: OnPlane,
+) -> None:
+    """The promise: all containers go, a message comes in, and cold ones that are warm by then answer it."""
+    app.say(CHATS)
+    await app.replies(CHATS)
+    await app.deploy(ROOT, **TO_ZERO)
+    await until(lambda: {2} == app.versions(GATEWAY))  # which asked all actors to warm
+    await until(lambda: not any(app.plane.containers(name) for name in ACTORS))
+    for name in ACTORS:  # long enough to be asked how the start was
+        await app.actor(name).update_autoscaler.aio(scaledown_window=60)
+    app.say(CHATS)
+    await app.replies(CHATS)
+    stats = {name: await app.stats(name) for name in ACTORS}
+    assert dict.fromkeys(ACTORS, 0) == {name: _first_reads(each) for name, each in stats.items()}
+    assert dict.fromkeys(ACTORS, StoreUse()) == {name: each.store_reads for name, each in stats.items()}
+    assert "warm" == (await app.warm(SKILLS)).status
+    assert [] == await app.judge()
 
 
-def _environment(app: OnPlane, **more: str) -> dict[str, Any]:
-    return {"env": bare(app.home) | app.plane.environment() | more, "cwd": app.home}
+def _first_reads(stats: ActorStats) -> int:
+    assert stats.first_request is not None, f"{stats.actor} was not asked anything since its start"
+    return stats.first_request.store_reads
