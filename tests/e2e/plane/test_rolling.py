@@ -1,6 +1,7 @@
-"""Turns under way while their container is killed, and while new code is deployed."""
+"""Turns under way while their container dies, their calls are lost, nothing can start, and new code is deployed."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest
@@ -12,7 +13,8 @@ from tests.e2e.plane.tree import copy_of_the_code
 
 pytestmark = [pytest.mark.modal, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
-KILLED, ROLLED, AFTERWARDS = range(1, 21), range(101, 113), range(201, 207)
+KILLED, LOST, WAITING = range(1, 21), range(51, 61), range(81, 87)
+ROLLED, AFTERWARDS = range(101, 113), range(201, 207)
 MOST_DURING = 100  # messages while a deploy runs, one each tenth of a second
 
 
@@ -42,6 +44,38 @@ async def test_a_container_killed_under_twenty_turns_loses_none(app: OnPlane) ->
     assert [] == await app.judge()
     assert dict.fromkeys(KILLED, 1) == {chat: len(texts) for chat, texts in replies.items()}
     assert _is_logged(app, "sweep_turns", "turns_swept")
+
+
+async def test_calls_that_run_twice_or_late_or_again_double_nothing(
+    app: OnPlane, injected: Counter[str]
+) -> None:
+    """D4: the caller was told that they are lost, and made them again; the store knows better."""
+    faults = app.plane.faults
+    for name, times in ((SESSIONS, 20), (AGENT, 5)):
+        faults.lose_reply(name, times)
+        faults.drop(name, times)
+        faults.delay(name, 0.05, times)
+    app.say(LOST)
+    await app.replies(LOST)
+    assert [] == await app.judge()
+    assert {"lose_reply": 25, "drop": 25, "delay": 25}.items() <= faults.injected.items()
+    injected.update(dict.fromkeys(("lose_reply", "drop", "delay"), 25))
+
+
+async def test_without_capacity_messages_are_accepted_and_wait(app: OnPlane, injected: Counter[str]) -> None:
+    """D6: no agent can start, each update is answered 200 all the same, and the turns begin when one can."""
+    (agent,) = app.containers(AGENT)
+    app.plane.faults.refuse_capacity(AGENT)
+    app.plane.faults.kill(agent.id)
+    await app.gone(agent)
+    app.say(WAITING)
+    await app.telegram.updates.idle()
+    assert [] == app.plane.containers(AGENT)
+    assert [] == [reply for chat in WAITING for reply in app.telegram.replies(chat)]
+    app.plane.faults.grant_capacity(AGENT)
+    await app.replies(WAITING)
+    assert [] == await app.judge()
+    injected.update(("refuse_capacity",))
 
 
 @pytest.mark.timeout(120)  # a few seconds; a deploy and eight containers on a busy machine take longer

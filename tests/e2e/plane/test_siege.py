@@ -31,7 +31,7 @@ async def test_kills_and_second_owners_lose_and_double_nothing(
     tmp_path: Path, injected: Counter[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """D1, D4, D5: a few rounds of messages, each with a container that dies or a shard that gets a second owner."""
-    plan = Plan(seed=int(SEED or 1), turns=48, chats=8, rounds=5, roll_every=4, pause_s=(0.2, 0.8))
+    plan = Plan(seed=int(SEED or 1), turns=40, chats=8, rounds=4, roll_every=4, pause_s=(0.2, 0.8))
     await _besiege(tmp_path, plan, injected, capsys)
 
 
