@@ -1,18 +1,22 @@
 """The siege of the kills' tests, laid to the app on a plane: what dies is started again by the plane."""
 
+import asyncio
 import random
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
+from actors.ports import SessionStore
 from app.plane import ContainerInfo
 from app.telegram.simulator_delivery import Outcome
 from app.telegram.simulator_methods import Webhook
 from app.telegram.simulator_webhook import webhook_delivery
+from tests.e2e.kill_kit import Siege
 from tests.e2e.kill_place import Place
 from tests.e2e.kit import SECRET
 from tests.e2e.plane.kit import ACTORS, AGENT, GATEWAY, SESSIONS, OnPlane
 
+ARRIVED_S: Final = 1.0  # what waited for a container that is ready by now has been worked
 VICTIMS: Final = (AGENT, SESSIONS, AGENT, SESSIONS, GATEWAY, ACTORS[0])
 """Who is killed, in turns: mostly those that work."""
 
@@ -70,3 +74,17 @@ class PlanePlace(Place):
         if not self.most_before:
             self.most_before = {name: self.app.plane.most_seen(name) for name in ACTORS}
         self.app.plane.faults.double(pool)
+
+
+class PlaneSiege(Siege):
+    """A siege that also looks, after its last round, for what was cut while it was sent.
+
+    Modal's client cancels a preempted container's inputs, sends among them; and a dead agent's commit may have
+    waited for a shard's new container. Both stay `sending` until their lease of 15 s has ended.
+    """
+
+    async def _settle(self, store: SessionStore) -> None:
+        await asyncio.gather(*(place.ready() for place in self.places))
+        await asyncio.sleep(ARRIVED_S)
+        await self._note_sending(store)
+        await super()._settle(store)

@@ -10,9 +10,9 @@ import aiohttp
 import pytest
 
 from tests.app.plane.kit import ROOT
-from tests.e2e.kill_kit import Plan, Siege, Verdict
+from tests.e2e.kill_kit import Plan, Verdict
 from tests.e2e.plane.kit import AGENT, SESSIONS, SKILLS, OnPlane, on_plane
-from tests.e2e.plane.siege import PlanePlace
+from tests.e2e.plane.siege import PlanePlace, PlaneSiege
 
 pytestmark = pytest.mark.modal
 
@@ -25,7 +25,7 @@ SETTINGS = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(180)  # some 30 s, most of it leases of 15 s; the rest is for a busy machine
 async def test_kills_and_second_owners_lose_and_double_nothing(
     tmp_path: Path, injected: Counter[str], capsys: pytest.CaptureFixture[str]
@@ -53,7 +53,7 @@ async def _besiege(
     async with on_plane(home, redeliveries=20) as app, aiohttp.ClientSession() as http:
         await app.deploy(ROOT, **SETTINGS)
         place = PlanePlace(app.telegram, {}, home / "log", http, app=app, dice=random.Random(plan.seed))
-        siege = Siege(plan, app.telegram, [place], {"FIRSTLIGHT_STORE": app.store})
+        siege = PlaneSiege(plan, app.telegram, [place], {"FIRSTLIGHT_STORE": app.store})
         try:
             verdict = await siege.run()
         finally:
