@@ -12,7 +12,7 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup dev-setup demo run test check lint types imports format soak bench lock upgrade clean
+.PHONY: help setup dev-setup demo run test coverage check lint types imports format soak bench lock upgrade clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -29,8 +29,11 @@ demo: setup ## play a recorded conversation, restart cold, play on, and show tha
 run: setup ## everything in one process, with a Telegram simulator and a console in the browser
 	@$(BIN)/firstlight dev
 
-test: check ## lint, types, import rules, then every test but the long ones, with coverage
+test: check ## lint, types, import rules, then every test but the long ones
 	@echo "== tests"
+	@$(BIN)/pytest $(PYTEST_ARGS)
+
+coverage: dev-setup ## the same tests, and which lines none of them reaches
 	@$(BIN)/pytest --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
 check: lint types imports ## lint, types and import rules only

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, Final
 
@@ -39,6 +39,7 @@ class PlacedActor:
     role: ClassVar[str]
     first_phase: ClassVar[str]  # the phase that ends with the first answer
     _placed: Placed | None = None
+    _begun: "Begun"
     _cold: ColdStart
 
     def build(self, settings: Settings) -> Placed:
@@ -68,6 +69,7 @@ class PlacedActor:
     async def start(self) -> None:
         """After it: open every connection by what warming reads, in one round trip."""
         self._cold.resume()
+        self._begun = Begun()
         with told_in_one_line():
             self._placed = placed = self.build(begin(serves=False))
         placed.actor.on_first = self._cold.first(self.first_phase)
@@ -99,8 +101,8 @@ class PlacedActor:
 
     @modal.method()
     async def ask(self, frame: bytes) -> bytes:
-        """Answer one message."""
-        return _bounded(await self.placed.actor.ask(frame))
+        """Answer one message; a preempted container lets what it has begun come to an end in `stop`."""
+        return _bounded(await self._begun.result(self.placed.actor.ask(frame)))
 
     @modal.method()
     async def warm(self, frame: bytes = b"") -> bytes:
@@ -176,6 +178,24 @@ class PlacedChatAgent(PlacedActor):
     async def beside(self) -> None:
         """Look up the shards, so that no turn has to."""
         await self.fleet().connect()
+
+
+class Begun:
+    """Work that goes on when whoever waits for it is cancelled, as Modal does with the inputs of a preempted container.
+
+    A message that is being sent would else be cut, and nobody could tell whether it was. What is begun is bounded by
+    the deadlines of the ports that it waits for, and ends with the event loop.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[bytes]] = set()
+
+    async def result(self, work: Coroutine[Any, Any, bytes]) -> bytes:
+        """Give what the work gives; raises as it does."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)  # the loop itself holds tasks weakly
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(task)
 
 
 class Preread(SkillFiles):

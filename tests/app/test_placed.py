@@ -1,5 +1,6 @@
 """What the Modal classes stand on: settings that fail in one line, skills read before, scaling as Modal takes it."""
 
+import asyncio
 import sys
 from collections.abc import Iterator
 
@@ -7,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from actors.ports import ResourceUnavailable, SkillFiles, SkillScan
-from app.placed import Preread, inputs, pool, told_in_one_line
+from app.placed import Begun, Preread, inputs, pool, told_in_one_line
 from app.settings import Scaling, SettingsError, carried, load
 from contracts.skills import SetAside
 
@@ -55,6 +56,27 @@ async def test_resources_are_read_when_they_are_asked_for() -> None:
     assert await preread.read_resource("folder/SKILL.md", "there") == b"folder/SKILL.md"
     with pytest.raises(ResourceUnavailable):
         await preread.read_resource("folder/SKILL.md", "elsewhere")
+
+
+async def test_what_was_begun_outlives_the_input_that_asked_for_it() -> None:
+    """Modal cancels the inputs of a container that it takes away; a message on its way is not cut by that."""
+    begun, under_way, go_on, sent = Begun(), asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def send() -> bytes:
+        under_way.set()
+        await go_on.wait()
+        sent.set()
+        return b"sent"
+
+    waiting = asyncio.create_task(begun.result(send()))
+    await under_way.wait()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    go_on.set()
+    async with asyncio.timeout(5):
+        await sent.wait()
+    assert b"sent" == await begun.result(send())
 
 
 @pytest.mark.usefixtures("traceback_limit")
