@@ -8,7 +8,7 @@ import pytest
 from grpclib.exceptions import GRPCError
 from modal_proto import api_pb2
 
-from app.plane.code import Code
+from app.plane.code import HOME, Code
 from app.plane.cron import Cron
 from app.plane.definition import check
 from app.plane.ids import Ids
@@ -154,7 +154,7 @@ async def _mount(code: Code, **files: str) -> str:
     for name, text in files.items():
         digest = sha256(text.encode()).hexdigest()
         code.put(digest, text.encode())
-        request.files.add(filename=f"/root/{name}.py", sha256_hex=digest)
+        request.files.add(filename=f"/{HOME}/{name}.py", sha256_hex=digest)
     mount_id: str = (await code.create_mount(request)).mount_id
     return mount_id
 
@@ -169,9 +169,9 @@ async def test_code_is_laid_out_by_what_is_in_it(tmp_path: Path) -> None:
     )
     tree = code.lay_out([first])
     assert tree == code.lay_out([same])
-    assert "1" == (tree / "root/a.py").read_text()
+    assert "1" == (tree / HOME / "a.py").read_text()
     both = code.lay_out([first, other])
-    assert ["2", "3"] == [(both / "root" / name).read_text() for name in ("a.py", "b.py")]
+    assert ["2", "3"] == [(both / HOME / name).read_text() for name in ("a.py", "b.py")]
 
 
 async def test_code_stays_in_its_folder_and_is_what_its_digest_says(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ async def test_code_stays_in_its_folder_and_is_what_its_digest_says(tmp_path: Pa
     with pytest.raises(ValueError, match="is not the file"):
         code.put("0" * 64, b"something")
     request = api_pb2.MountGetOrCreateRequest()
-    request.files.add(filename="/root/../../etc/passwd", sha256_hex="0" * 64)
+    request.files.add(filename=f"/{HOME}/../../etc/passwd", sha256_hex="0" * 64)
     mount = await code.create_mount(request)
     with pytest.raises(GRPCError, match="no place"):
         code.lay_out([mount.mount_id])
