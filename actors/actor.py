@@ -7,7 +7,8 @@ from typing import ClassVar, Generic, TypeVar
 import structlog
 
 from actors.meter import Meter, Scope, metered
-from actors.ports import Clock, StoreDenied, StoreError, VersionConflict
+from actors.ports import Clock
+from actors.stores import StoreDenied, StoreError, VersionConflict
 from actors.warming import Warmer
 from contracts.base import Message
 from contracts.codec import Decoder, UnreadableFrame, encode, read_warm

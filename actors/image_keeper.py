@@ -12,8 +12,9 @@ import structlog
 
 from actors import image
 from actors.image import RAW_MOST, Blob, ImageRefused, Manifest, Row
-from actors.ports import Background, Clock, StoreError, StoreTooLarge, VersionConflict
+from actors.ports import Background, Clock
 from actors.sessions import SLICE, ShardSessions, Taken
+from actors.stores import StoreError, StoreTooLarge, VersionConflict
 from actors.warm_ports import BLOBS_MOST, SessionChanges, StoredImage, WarmStore
 
 log = structlog.get_logger(__name__)

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from actors.ports import LeaseRecord, StoreDown, UpdateRecord
+from actors.stores import LeaseRecord, StoreDown, UpdateRecord
 
 LEASE_S = 15.0
 """A lease lives this long after its renewal, judged by store time between containers."""

@@ -11,9 +11,10 @@ from actors.cache_values import Versioned
 from actors.image_keeper import ImageKeeper
 from actors.mailbox import Mailboxes
 from actors.meter import Meter
-from actors.ports import Background, Chance, Clock, SessionRecord, SessionStore, VersionConflict
+from actors.ports import Background, Chance, Clock
 from actors.session_warming import SessionWarming
 from actors.sessions import ShardSessions
+from actors.stores import SessionRecord, SessionStore, VersionConflict
 from actors.turn_journal import TurnJournal
 from actors.turn_leases import TurnLeases
 from actors.turn_store import TurnStore

@@ -13,9 +13,10 @@ import structlog
 from actors import image
 from actors.image import Blob, Fault, ImageRefused, Manifest, Row
 from actors.image_keeper import CHANGES_MOST, ImageKeeper, Moment
-from actors.ports import Background, SessionBatch, SessionRecord, SessionStore, StoreDown, StoreError
+from actors.ports import Background
 from actors.score import UNKNOWN
 from actors.sessions import SLICE, ShardSessions, Taken, chats_of
+from actors.stores import SessionBatch, SessionRecord, SessionStore, StoreDown, StoreError
 from actors.warm_ports import SessionChanges, StoredImage, WarmStore
 from actors.warming import Tally
 

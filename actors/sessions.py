@@ -11,8 +11,9 @@ from actors.cache import Cache
 from actors.cache_shelf import NEVER
 from actors.cache_values import CacheStats, Versioned
 from actors.flight import FlightError
-from actors.ports import Clock, SessionRecord, SessionStore, StoreDown
+from actors.ports import Clock
 from actors.score import Scores
+from actors.stores import SessionRecord, SessionStore, StoreDown
 from actors.warm_ports import SessionChanges
 from contracts.skills import SetAside
 

@@ -11,19 +11,10 @@ from actors.actor import Actor
 from actors.coherence import RESCAN_S
 from actors.flight import SingleFlight
 from actors.meter import Meter
-from actors.ports import (
-    Background,
-    Chance,
-    Clock,
-    ResourceUnavailable,
-    SkillFile,
-    SkillFiles,
-    SkillRun,
-    SkillScan,
-    SkillStatsStore,
-)
+from actors.ports import Background, Chance, Clock, ResourceUnavailable, SkillFile, SkillFiles, SkillScan
 from actors.skill_library import SkillLibrary
 from actors.skill_statistics import SkillStatistics
+from actors.stores import SkillRun, SkillStatsStore
 from actors.ticker import Ticker
 from actors.warming import Tally, Warmer, WarmFailed
 from contracts.base import Message

@@ -10,7 +10,8 @@ from actors.cache import Cache
 from actors.cache_values import CacheStats, Entry, Versioned
 from actors.flight import FlightError
 from actors.meter import metered
-from actors.ports import Background, Clock, SkillRun, SkillStatsStore, StatsBatch, StoreDown, StoreError
+from actors.ports import Background, Clock
+from actors.stores import SkillRun, SkillStatsStore, StatsBatch, StoreDown, StoreError
 from actors.warming import Tally
 from contracts.skills import SkillStats
 

@@ -6,7 +6,7 @@ import msgspec
 
 from actors import session_codec, turns
 from actors.mailbox import Mailbox
-from actors.ports import SessionRecord, TurnWritten, UpdateRecord, VersionConflict
+from actors.stores import SessionRecord, TurnWritten, UpdateRecord, VersionConflict
 from actors.turn_leases import TurnLeases
 from actors.turn_store import TurnStore
 from contracts.base import Message

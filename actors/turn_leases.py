@@ -5,7 +5,8 @@ import structlog
 
 from actors import session_codec, turns
 from actors.mailbox import LEASE_S, Lease, Mailbox, foreign
-from actors.ports import Chance, LeaseRecord, UpdateRecord
+from actors.ports import Chance
+from actors.stores import LeaseRecord, UpdateRecord
 from actors.turn_store import TurnStore
 from contracts.base import Message
 from contracts.faults import LeaseLost

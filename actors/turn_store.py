@@ -9,11 +9,10 @@ import structlog
 from actors import session_codec, turns
 from actors.cache_values import Versioned
 from actors.mailbox import LEASE_S, Lease, Mailbox, Mailboxes
-from actors.ports import (
+from actors.ports import Background, Clock
+from actors.stores import (
     Appended,
-    Background,
     ChatState,
-    Clock,
     SessionRecord,
     SessionStore,
     TurnWrite,

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from actors.mailbox import Mailbox
-from actors.ports import Background, SessionStore, UpdateRecord
+from actors.ports import Background
+from actors.stores import SessionStore, UpdateRecord
 from actors.turn_store import TurnStore
 from contracts.sessions import TurnsStranded
 

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from actors.ports import UpdateRecord
+from actors.stores import UpdateRecord
 from contracts.base import Value
 from contracts.turns import Chunk, ChunkState, Incoming, TurnState
 

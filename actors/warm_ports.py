@@ -2,7 +2,7 @@
 
 from typing import Final, Protocol
 
-from actors.ports import SessionRecord
+from actors.stores import SessionRecord
 from contracts.base import Value
 from contracts.skills import SetAside
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import structlog
 
 from actors.meter import Scope, metered
-from actors.ports import Background, Chance, Clock, StoreError, Unreachable
+from actors.ports import Background, Chance, Clock, Unreachable
+from actors.stores import StoreError
 from contracts.warming import WarmReport, WarmSource, WarmStatus
 
 log = structlog.get_logger(__name__)

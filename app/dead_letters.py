@@ -4,7 +4,7 @@ import msgspec
 
 from actors import turns
 from actors.meter import Meter
-from actors.ports import SessionStore, UpdateRecord
+from actors.stores import SessionStore, UpdateRecord
 from app.doctor import LOOKED_AT
 from app.store.database import Database
 from contracts.base import Value

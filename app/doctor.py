@@ -9,7 +9,8 @@ import msgspec
 
 from actors.mailbox import LEASE_S
 from actors.meter import Meter
-from actors.ports import ChatState, SessionStore, TelegramError, TokenRefused, UpdateRecord
+from actors.ports import TelegramError, TokenRefused
+from actors.stores import ChatState, SessionStore, UpdateRecord
 from app.store.database import Database
 from app.telegram.methods import WebhookInfo
 from contracts.base import Value

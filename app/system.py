@@ -7,8 +7,9 @@ from typing import Final, Protocol
 
 import structlog
 
-from actors.ports import StoreDenied, StoreError, Unreachable
+from actors.ports import Unreachable
 from actors.refs import ChatAgentRef, SessionShardRef, SessionsRef, SkillRegistryRef
+from actors.stores import StoreDenied, StoreError
 from app import wiring
 from app.fleet import AGENT, SESSIONS, SKILLS, Fleet
 from app.settings import Settings

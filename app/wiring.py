@@ -9,9 +9,10 @@ import structlog
 from actors.actor import Actor
 from actors.chat_agent import ChatAgent
 from actors.meter import Meter
-from actors.ports import Model, SkillFiles, StoreError, Telegram
+from actors.ports import Model, SkillFiles, Telegram
 from actors.session_cache import SessionCacheActor, SessionCacheOptions
 from actors.skill_registry import SkillRegistryActor
+from actors.stores import StoreError
 from app.fleet import Fleet
 from app.lazily import load
 from app.runtime import SystemChance, SystemClock, Tasks

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 from actors.flight import FlightError
-from actors.ports import Background, Clock, StoreError, TelegramError, Unreachable
+from actors.ports import Background, Clock, TelegramError, Unreachable
+from actors.stores import StoreError
 from app.chaos.virtual_loop import NumberedTask, VirtualLoop
 from app.telegram.simulator_ports import SeededChance
 

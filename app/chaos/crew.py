@@ -6,9 +6,10 @@ from typing import Any, Final
 from actors.actor import Actor
 from actors.chat_agent import ChatAgent
 from actors.meter import Meter
-from actors.ports import SessionStore, SkillFiles, Telegram
+from actors.ports import SkillFiles, Telegram
 from actors.session_cache import SessionCacheActor, SessionCacheOptions
 from actors.skill_registry import SkillRegistryActor
+from actors.stores import SessionStore
 from actors.warm_ports import WarmStore
 from app.chaos.container import Container
 from app.chaos.faults import Faults

@@ -10,7 +10,7 @@ import msgspec
 from actors import session_codec, turns
 from actors.coherence import SKILL_STALE_S
 from actors.conversation import extend
-from actors.ports import SessionRecord, TurnWrite, UpdateRecord
+from actors.stores import SessionRecord, TurnWrite, UpdateRecord
 from app.chaos.trace import Trace
 from contracts.turns import Chunk, Session
 

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from actors.ports import (
+from actors.stores import (
     Appended,
     ChatState,
     LeaseRecord,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from actors.ports import (
+from actors.stores import (
     Appended,
     ChatState,
     LeaseRecord,

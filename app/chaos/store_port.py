@@ -5,7 +5,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
-from actors.ports import (
+from actors.stores import (
     Appended,
     ChatState,
     LeaseRecord,

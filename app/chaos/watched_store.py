@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from actors.ports import Appended, LeaseRecord, SessionRecord, TurnWrite, TurnWritten, UpdateRecord
+from actors.stores import Appended, LeaseRecord, SessionRecord, TurnWrite, TurnWritten, UpdateRecord
 from actors.warm_ports import StoredImage
 from app.chaos.ledger import Ledger
 from app.chaos.memory_database import MemoryDatabase

@@ -9,7 +9,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from actors.ports import StoreError
+from actors.stores import StoreError
 from app import dead_letters
 from app.cli.running import fail, run, settings
 from app.cli.targets import place_of, plane_runs, target_option

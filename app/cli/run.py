@@ -6,7 +6,7 @@ import click
 import msgspec
 import structlog
 
-from actors.ports import StoreDenied
+from actors.stores import StoreDenied
 from app.cli.running import fail, first_of, run, settings, stop_signal
 from app.cold_start import ColdStart
 from app.demo.play import play

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 import aiohttp
 
-from actors.ports import StoreError
+from actors.stores import StoreError
 from app.scale.modal_pools import ModalPools
 from app.scale.pools import PoolsRefused
 from app.smoke.checks import Check, Outcome

@@ -2,7 +2,7 @@
 
 from typing import Final, Protocol
 
-from actors.ports import SessionStore, SkillStatsStore, StoreMeter
+from actors.stores import SessionStore, SkillStatsStore, StoreMeter
 from actors.warm_ports import WarmStore
 from app.lazily import load
 from app.settings import FirestoreAddress, Settings, SqliteAddress

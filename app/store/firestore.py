@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from actors.ports import (
+from actors.stores import (
     Appended,
     ChatState,
     LeaseRecord,

@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 import stamina
 
-from actors.ports import StoreDown, StoreError
+from actors.stores import StoreDown, StoreError
 from app.store.firestore_channel import Connection, Dial, Line
 from app.store.firestore_errors import (
     FOREIGN,

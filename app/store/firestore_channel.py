@@ -12,7 +12,7 @@ from google.cloud.firestore_v1 import types
 from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcAsyncIOTransport
 from google.oauth2 import service_account
 
-from actors.ports import StoreDenied, StoreDown
+from actors.stores import StoreDenied, StoreDown
 from app.store.firestore_errors import NotOpen
 
 Dial = Callable[[], grpc.aio.Channel]

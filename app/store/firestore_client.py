@@ -7,7 +7,7 @@ from typing import Any, Final
 from google.api_core.gapic_v1.routing_header import to_grpc_metadata
 from google.cloud.firestore_v1 import types
 
-from actors.ports import StoreDenied, StoreDown, StoreMeter
+from actors.stores import StoreDenied, StoreDown, StoreMeter
 from app.store.firestore_answers import Found, Gathering, Reader, as_it_came
 from app.store.firestore_attempts import Attempt, Attempts, Limits
 from app.store.firestore_channel import Line, dial_emulator, dial_google

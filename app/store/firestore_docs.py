@@ -14,7 +14,7 @@ from typing import Any, Final, get_args
 
 import msgspec
 
-from actors.ports import LeaseRecord, SessionRecord, TurnWrite, UpdateRecord
+from actors.stores import LeaseRecord, SessionRecord, TurnWrite, UpdateRecord
 from app.store.firestore_requests import Change, When
 from app.store.firestore_values import (
     Fields,

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import grpc
 
-from actors.ports import StoreDenied, StoreDown, StoreError, StoreTooLarge
+from actors.stores import StoreDenied, StoreDown, StoreError, StoreTooLarge
 
 Code = grpc.StatusCode
 

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from actors.meter import Meter
-from actors.ports import SessionStore, SkillStatsStore, StoreMeter
+from actors.stores import SessionStore, SkillStatsStore, StoreMeter
 from actors.warm_ports import WarmStore
 from app.settings import FirestoreAddress, Settings
 from app.store.firestore import FirestoreSessionStore

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from actors.ports import SessionRecord, UpdateRecord
+from actors.stores import SessionRecord, UpdateRecord
 from app.store.firestore_docs import SESSIONS, UPDATES, read_session, read_update, update_path, utc
 from app.store.firestore_requests import Search
 from app.store.firestore_search import Plan

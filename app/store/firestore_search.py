@@ -7,7 +7,7 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 import structlog
 
-from actors.ports import StoreMeter
+from actors.stores import StoreMeter
 from app.store.firestore_answers import Found, living
 from app.store.firestore_client import FirestoreDatabase
 from app.store.firestore_errors import MissingIndex

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from actors.ports import SkillRun, SkillStatsStore, StatsBatch, StoreMeter
+from actors.stores import SkillRun, SkillStatsStore, StatsBatch, StoreMeter
 from app.store.firestore_client import FirestoreDatabase
 from app.store.firestore_docs import utc
 from app.store.firestore_errors import AlreadyExists

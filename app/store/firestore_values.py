@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from google.cloud.firestore_v1 import types
 
-from actors.ports import StoreDenied
+from actors.stores import StoreDenied
 
 Fields = Mapping[str, Any]
 """A document's or map's fields: protobuf Values by name."""

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
-from actors.ports import SessionRecord, StoreMeter, VersionConflict
+from actors.stores import SessionRecord, StoreMeter, VersionConflict
 from actors.warm_ports import BLOBS_MOST, SessionChanges, StoredImage, WarmStore
 from app.store.firestore_client import FirestoreDatabase
 from app.store.firestore_docs import at_version, has_operation, version_of

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from actors.ports import (
+from actors.stores import (
     Appended,
     ChatState,
     LeaseRecord,

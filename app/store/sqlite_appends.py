@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from actors.ports import Appended, UpdateRecord
+from actors.stores import Appended, UpdateRecord
 
 APPENDS_MOST: Final = 512  # in one statement; some 5,000 values, of the 32,766 that SQLite takes
 

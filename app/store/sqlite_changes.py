@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from actors.ports import (
+from actors.stores import (
     LeaseRecord,
     SessionRecord,
     SkillRun,

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar, cast
 
-from actors.ports import Appended, StoreError, UpdateRecord
+from actors.stores import Appended, StoreError, UpdateRecord
 from app.store.sqlite_appends import APPENDS_MOST
 from app.store.sqlite_errors import UNSTORABLE, translated
 from app.store.sqlite_schema import connect

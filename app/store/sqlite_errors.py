@@ -4,7 +4,7 @@ import errno
 import sqlite3
 from typing import Final
 
-from actors.ports import StoreDenied, StoreDown, StoreError
+from actors.stores import StoreDenied, StoreDown, StoreError
 
 UNSTORABLE: Final = (OverflowError, UnicodeError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
 """What binding a value raises that SQLite has no form for: 2**63 and above, a lone surrogate, a foreign type."""

@@ -2,7 +2,7 @@
 
 import sqlite3
 
-from actors.ports import SessionStore, SkillStatsStore, StoreMeter
+from actors.stores import SessionStore, SkillStatsStore, StoreMeter
 from actors.warm_ports import WarmStore
 from app.settings import Settings, SqliteAddress
 from app.store.sqlite import SqliteDatabase, SqliteSessionStore, SqliteSkillStatsStore

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from actors.ports import ChatState, LeaseRecord, SessionBatch, SessionRecord, StatsBatch, UpdateRecord
+from actors.stores import ChatState, LeaseRecord, SessionBatch, SessionRecord, StatsBatch, UpdateRecord
 from actors.warm_ports import SessionChanges
 from contracts.base import Value
 from contracts.skills import SetAside, SkillStats

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from actors.ports import StoreDenied
+from actors.stores import StoreDenied
 from app.store.sqlite_errors import is_passing, translated
 
 APPLICATION_ID: Final = 0x46_4C_49_54

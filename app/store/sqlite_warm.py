@@ -5,7 +5,7 @@ import sqlite3
 from functools import partial
 from typing import Final
 
-from actors.ports import VersionConflict
+from actors.stores import VersionConflict
 from actors.warm_ports import SessionChanges, StoredImage, WarmStore
 from app.store.sqlite import Adapter
 from app.store.sqlite_reads import changed_sessions

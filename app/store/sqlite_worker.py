@@ -8,7 +8,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import Generic, TypeVar
 
-from actors.ports import StoreDown
+from actors.stores import StoreDown
 
 J = TypeVar("J")
 

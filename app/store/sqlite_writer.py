@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from actors.ports import Appended, StoreDown, StoreError, UpdateRecord
+from actors.stores import Appended, StoreDown, StoreError, UpdateRecord
 from app.store.sqlite_appends import Appends
 from app.store.sqlite_errors import UNSTORABLE, is_broken, is_passing, translated
 

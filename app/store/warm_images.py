@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import structlog
 
-from actors.ports import StoreDenied
+from actors.stores import StoreDenied
 from actors.warm_ports import BLOB_MOST, BLOBS_MOST, StoredImage
 
 _NAME: Final = re.compile(r"[A-Za-z_]\w{0,99}:\d{1,9}", re.ASCII)

@@ -13,15 +13,7 @@ from typing import Final
 
 import msgspec
 
-from actors.ports import (
-    CallRefused,
-    ChatGone,
-    MaybeSent,
-    NotSent,
-    TelegramError,
-    TextRefused,
-    TokenRefused,
-)
+from actors.ports import CallRefused, ChatGone, MaybeSent, NotSent, TelegramError, TextRefused, TokenRefused
 from contracts.codec import UNREADABLE
 
 # Parts of descriptions, in lower case; the Bot API has no finer codes (telegram-bot-api, Client.cpp; tdlib).

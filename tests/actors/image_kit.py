@@ -8,7 +8,7 @@ import msgspec
 
 from actors import image, session_codec
 from actors.image import Manifest, Row
-from actors.ports import SessionRecord
+from actors.stores import SessionRecord
 from actors.warm_ports import StoredImage
 from contracts.sessions import LoadSession, PatchSession, SessionLoaded, SessionPatch
 from contracts.turns import Session

@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 import msgspec
 
 from actors.meter import Meter
-from actors.ports import (
+from actors.stores import (
     Appended,
     ChatState,
     LeaseRecord,

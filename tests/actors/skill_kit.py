@@ -14,15 +14,12 @@ from actors.ports import (
     ResourceUnavailable,
     SkillFile,
     SkillFiles,
-    SkillRun,
     SkillScan,
-    SkillStatsStore,
-    StatsBatch,
-    StoreError,
     Transport,
 )
 from actors.refs import SkillRegistryRef
 from actors.skill_registry import SkillRegistryActor, SkillRegistryOptions
+from actors.stores import SkillRun, SkillStatsStore, StatsBatch, StoreError
 from contracts.skills import SetAside, SkillStats, SkillSummary
 
 T = TypeVar("T")

@@ -2,8 +2,8 @@
 
 from collections import Counter
 
-from actors.ports import SessionRecord
 from actors.sessions import ShardSessions
+from actors.stores import SessionRecord
 from actors.warm_ports import SessionChanges
 from tests.actors.fakes import VirtualClock
 from tests.actors.memory_store import MemoryDatabase, MemorySessionStore

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from actors.coherence import RESCAN_S
-from actors.ports import StoreDenied, StoreDown, StoreError
+from actors.stores import StoreDenied, StoreDown, StoreError
 from contracts.base import Message
 from contracts.faults import (
     BadRequest,

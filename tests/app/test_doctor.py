@@ -17,7 +17,8 @@ from google.cloud.firestore import AsyncClient
 
 from actors import turns
 from actors.meter import Meter
-from actors.ports import SessionStore, TokenRefused, UpdateRecord
+from actors.ports import TokenRefused
+from actors.stores import SessionStore, UpdateRecord
 from app.cli import cli
 from app.dead_letters import replay_dead
 from app.doctor import LOOKED_AT, Findings, examine, with_actors

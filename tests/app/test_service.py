@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from actors.ports import StoreDenied
+from actors.stores import StoreDenied
 from app.dev import simulated
 from app.fleet import stats_of
 from app.polling import Polling

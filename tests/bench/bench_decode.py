@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 from google.cloud.firestore import AsyncClient
 
-from actors.ports import SessionRecord
+from actors.stores import SessionRecord
 from actors.warm_ports import StoredImage
 from app.store.firestore import FirestoreSessionStore
 from app.store.firestore_attempts import Limits

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter, process_time
 
-from actors.ports import UpdateRecord
+from actors.stores import UpdateRecord
 from app.store.sqlite import SqliteDatabase, SqliteSessionStore
 from tests.bench.kit import Contender, Effort, Table, Values, rounds, rows
 from tests.bench.meters import NoMeter

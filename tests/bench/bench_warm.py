@@ -15,8 +15,8 @@ from actors import image
 from actors.cache import Cache
 from actors.image import Row
 from actors.meter import Meter
-from actors.ports import SessionStore, StoreMeter
 from actors.session_cache import SessionCacheActor, SessionCacheOptions
+from actors.stores import SessionStore, StoreMeter
 from actors.warm_ports import StoredImage, WarmStore
 from app.runtime import SystemChance, SystemClock, Tasks
 from app.store.firestore import FirestoreSessionStore

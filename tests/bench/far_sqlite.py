@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Self
 
-from actors.ports import SessionBatch, StoreMeter
+from actors.stores import SessionBatch, StoreMeter
 from actors.warm_ports import SessionChanges, StoredImage
 from app.store.sqlite import SqliteDatabase, SqliteSessionStore
 from app.store.sqlite_warm import SqliteWarmStore

@@ -1,6 +1,6 @@
 """A meter for what is measured by the clock."""
 
-from actors.ports import StoreMeter
+from actors.stores import StoreMeter
 
 
 class NoMeter(StoreMeter):

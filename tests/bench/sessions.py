@@ -6,7 +6,7 @@ from string import ascii_lowercase
 from typing import Final
 
 from actors import session_codec
-from actors.ports import SessionRecord
+from actors.stores import SessionRecord
 from contracts.turns import ChatMessage, Session
 
 MESSAGES: Final = 20

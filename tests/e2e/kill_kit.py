@@ -14,7 +14,7 @@ import msgspec
 
 from actors import session_codec, turns
 from actors.meter import Meter
-from actors.ports import SessionStore, UpdateRecord
+from actors.stores import SessionStore, UpdateRecord
 from app.doctor import examine
 from app.settings import load
 from app.store.database import Database, choose

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from actors import turns
-from actors.ports import UpdateRecord
+from actors.stores import UpdateRecord
 from app.telegram.simulator import TelegramSimulator
 from app.telegram.simulator_world import Message as SeenMessage
 from contracts.turns import Chunk, Session

@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 
 from actors.meter import Meter
-from actors.ports import SessionStore
+from actors.stores import SessionStore
 from app.settings import load
 from app.store.database import choose
 from app.telegram.simulator import TelegramSimulator

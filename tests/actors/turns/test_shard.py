@@ -4,7 +4,7 @@ import asyncio
 
 import msgspec
 
-from actors.ports import SessionRecord
+from actors.stores import SessionRecord
 from contracts.codec import read_session_reply
 from contracts.faults import BadRequest, Internal, StoreUnavailable, Unsupported
 from contracts.sessions import ClaimTurn, LoadSession, PatchSession, SessionLoaded, SessionPatch

@@ -6,7 +6,8 @@ import random
 import pytest
 
 from actors.mailbox import LEASE_S
-from actors.ports import LeaseRecord, Prompt
+from actors.ports import Prompt
+from actors.stores import LeaseRecord
 from contracts.faults import LeaseLost
 from contracts.sessions import (
     AcceptUpdate,

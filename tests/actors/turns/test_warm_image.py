@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from actors.image_keeper import CHANGES_MOST, FORGET_S, TICK_S
-from actors.ports import SessionRecord
 from actors.session_warming import WAVE_S
+from actors.stores import SessionRecord
 from actors.warm_ports import StoredImage
 from contracts.sessions import ForgetChat, PatchSession, SessionPatch
 from contracts.skills import SetAside

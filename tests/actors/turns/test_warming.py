@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from actors.ports import StoreDenied, StoreDown, StoreError
+from actors.stores import StoreDenied, StoreDown, StoreError
 from actors.warming import LAST_RETRY_S, Plan, Tally, Warmer, WarmFailed
 from contracts.warming import WarmStatus
 from tests.actors.fakes import KitBackground, SeededChance, VirtualClock

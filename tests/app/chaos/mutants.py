@@ -9,23 +9,19 @@ import msgspec
 
 from actors.chat_agent import ChatAgent
 from actors.meter import Meter
-from actors.ports import (
+from actors.ports import MaybeSent, NotSent, SkillFiles, SkillScan, Telegram
+from actors.refs import SkillRegistryRef
+from actors.session_cache import SessionCacheActor
+from actors.stores import (
     Appended,
     ChatState,
-    MaybeSent,
-    NotSent,
     SessionBatch,
     SessionRecord,
     SessionStore,
-    SkillFiles,
-    SkillScan,
     StoreDown,
-    Telegram,
     TurnWrite,
     UpdateRecord,
 )
-from actors.refs import SkillRegistryRef
-from actors.session_cache import SessionCacheActor
 from actors.warm_ports import SessionChanges, StoredImage, WarmStore
 from app.chaos.container import Container
 from app.chaos.crew import AnyActor, Crew

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from actors.meter import Meter
-from actors.ports import StoreDown
+from actors.stores import StoreDown
 from actors.warm_ports import StoredImage
 from app.chaos.faults import Faults
 from app.chaos.ledger import Ledger

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from actors.actor import Actor
-from actors.ports import SessionStore, SkillStatsStore, StoreMeter
+from actors.stores import SessionStore, SkillStatsStore, StoreMeter
 from actors.warm_ports import WarmStore
 from app.store.database import Database
 from tests.trips import Trips

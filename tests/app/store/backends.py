@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from actors.ports import SessionStore, SkillStatsStore, StoreMeter
+from actors.stores import SessionStore, SkillStatsStore, StoreMeter
 from actors.warm_ports import BLOBS_MOST, WarmStore
 from app.chaos.memory_database import MemoryDatabase
 from app.chaos.memory_store import MemorySessionStore, MemorySkillStatsStore, MemoryWarmStore

@@ -9,7 +9,7 @@ from typing import Any
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.firestore import AsyncClient
 
-from actors.ports import UpdateRecord
+from actors.stores import UpdateRecord
 from app.store.firestore import FirestoreSessionStore
 from app.store.firestore_attempts import Limits
 from app.store.firestore_client import FirestoreDatabase

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from actors.ports import LeaseRecord, SessionRecord, TurnWrite, UpdateRecord
+from actors.stores import LeaseRecord, SessionRecord, TurnWrite, UpdateRecord
 from contracts.turns import TurnState
 
 BOT = 7

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from actors.ports import SessionRecord, VersionConflict
+from actors.stores import SessionRecord, VersionConflict
 from app.store.sqlite import SqliteDatabase, SqliteSessionStore
 from tests.app.store.backends import CountingMeter
 from tests.app.store.records import CHAT, session, update

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from actors.ports import ChatState, StoreError, TurnWritten, UpdateRecord, VersionConflict
+from actors.stores import ChatState, StoreError, TurnWritten, UpdateRecord, VersionConflict
 from contracts.turns import TurnState
 from tests.app.store.backends import Backend
 from tests.app.store.records import CHAT, ended, lease, session, step, update

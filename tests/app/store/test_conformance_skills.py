@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from actors.ports import SkillRun
+from actors.stores import SkillRun
 from tests.app.store.backends import Backend
 
 

@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
-from actors.ports import StoreDenied, VersionConflict
+from actors.stores import StoreDenied, VersionConflict
 from actors.warm_ports import BLOB_MOST, BLOBS_MOST, SessionChanges, StoredImage
 from tests.app.store.backends import Backend
 from tests.app.store.records import session

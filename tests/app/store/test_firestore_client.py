@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from actors.ports import StoreDenied, StoreDown, StoreError, StoreTooLarge
+from actors.stores import StoreDenied, StoreDown, StoreError, StoreTooLarge
 from app.store.firestore_attempts import Limits
 from app.store.firestore_client import FirestoreDatabase
 from app.store.firestore_errors import (

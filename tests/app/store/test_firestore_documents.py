@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from google.cloud.firestore import SERVER_TIMESTAMP, AsyncClient
 
-from actors.ports import LeaseRecord, SessionRecord, StoreDenied, TurnWrite, VersionConflict
+from actors.stores import LeaseRecord, SessionRecord, StoreDenied, TurnWrite, VersionConflict
 from app.store.firestore import FirestoreSessionStore
 from app.store.firestore_answers import Found
 from app.store.firestore_docs import TOMBSTONE_KEPT, UPDATE_KEPT

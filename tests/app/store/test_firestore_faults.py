@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import grpc
 import pytest
 
-from actors.ports import SessionRecord, SkillRun, StoreDenied, StoreDown, TurnWrite, VersionConflict
+from actors.stores import SessionRecord, SkillRun, StoreDenied, StoreDown, TurnWrite, VersionConflict
 from actors.warm_ports import StoredImage
 from tests.app.store.firestore_rig import HUNG, SWIFT, TWICE, Rig, accepted, opened, shipped_indexes
 from tests.emulator import Emulator

@@ -9,7 +9,7 @@ from google.cloud.firestore import AsyncClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.ports import SkillRun
+from actors.stores import SkillRun
 from app.store.firestore_skills import document_id, skill_path
 from contracts.skills import SkillStats
 from tests.app.store.firestore_rig import Rig, opened

@@ -14,7 +14,7 @@ from google.cloud.firestore import SERVER_TIMESTAMP, AsyncClient
 from google.cloud.firestore_v1 import types
 from structlog.testing import capture_logs
 
-from actors.ports import SessionRecord, StoreDenied, StoreDown, StoreTooLarge, VersionConflict
+from actors.stores import SessionRecord, StoreDenied, StoreDown, StoreTooLarge, VersionConflict
 from actors.warm_ports import BLOB_MOST, BLOBS_MOST, SessionChanges, StoredImage
 from app.store.firestore_requests import fill_write
 from app.store.firestore_warm import IMAGES, VISIBLE_WITHIN_US, image_changes

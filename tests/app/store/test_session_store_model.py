@@ -20,7 +20,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from actors.ports import ChatState, LeaseRecord, SessionRecord, TurnWrite, UpdateRecord, VersionConflict
+from actors.stores import ChatState, LeaseRecord, SessionRecord, TurnWrite, UpdateRecord, VersionConflict
 from contracts.turns import TurnState
 from tests.app.store.backends import BACKENDS, Ground
 from tests.app.store.conftest import MARKS

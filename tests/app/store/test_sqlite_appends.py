@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.ports import Appended, UpdateRecord
+from actors.stores import Appended, UpdateRecord
 from app.store.sqlite_appends import APPENDS_MOST, Appends
 from app.store.sqlite_schema import connect
 from tests.app.store.records import update

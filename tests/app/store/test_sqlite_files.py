@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.ports import SkillRun, StoreDenied
+from actors.stores import SkillRun, StoreDenied
 from app.store.sqlite import SqliteDatabase, SqliteSessionStore, SqliteSkillStatsStore
 from app.store.sqlite_schema import SCHEMA_VERSION
 from tests.app.store.backends import CountingMeter

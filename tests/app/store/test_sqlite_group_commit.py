@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from actors.ports import Appended, StoreDenied, StoreDown, VersionConflict
+from actors.stores import Appended, StoreDenied, StoreDown, VersionConflict
 from app.store.sqlite import SqliteDatabase, SqliteSessionStore
 from app.store.sqlite_writer import Commit
 from tests.app.store.backends import CountingMeter

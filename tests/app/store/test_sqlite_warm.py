@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from actors.image import AHEAD_S, KEPT_S
-from actors.ports import StoreDenied
+from actors.stores import StoreDenied
 from actors.warm_ports import BLOBS_MOST, StoredImage
 from app.store.sqlite import SqliteDatabase, SqliteSessionStore
 from app.store.sqlite_schema import SCHEMA_VERSION

@@ -12,15 +12,7 @@ from typing import Any
 import pytest
 import stamina
 
-from actors.ports import (
-    CallRefused,
-    ChatGone,
-    MaybeSent,
-    NotSent,
-    TelegramError,
-    TextRefused,
-    TokenRefused,
-)
+from actors.ports import CallRefused, ChatGone, MaybeSent, NotSent, TelegramError, TextRefused, TokenRefused
 from app.telegram.addressing import BotIdentity
 from app.telegram.client import Deadlines, TelegramClient
 from app.telegram.methods import BotCommand, Polled, WebhookInfo

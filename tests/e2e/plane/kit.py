@@ -12,7 +12,7 @@ import aiohttp
 
 from actors import session_codec
 from actors.meter import Meter
-from actors.ports import SessionStore, UpdateRecord
+from actors.stores import SessionStore, UpdateRecord
 from app.doctor import examine
 from app.plane import ContainerInfo, Options, Plane
 from app.settings import load

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
-from actors.ports import SessionStore
+from actors.stores import SessionStore
 from app.plane import ContainerInfo
 from app.telegram.simulator_delivery import Outcome
 from app.telegram.simulator_methods import Webhook
