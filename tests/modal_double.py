@@ -1,6 +1,5 @@
 """As much of Modal's control plane as `modal deploy` asks: it notes each request and answers with made-up ids."""
 
-import asyncio
 import itertools
 import os
 import socket
@@ -17,7 +16,8 @@ from grpclib.exceptions import GRPCError
 from grpclib.server import Server, Stream
 from modal_proto import api_grpc, api_pb2
 
-ROOT: Final = Path(__file__).parents[1]
+from tests.commands import ROOT, Ran, run
+
 DEPLOY_S: Final = 50.0  # below the limit of one test; it takes about one
 BUILDER: Final = "2025.06"  # the newest image builder that the client knows
 
@@ -153,10 +153,10 @@ async def deploy(home: Path, **environ: str) -> Deployment:
     server = Server([double])
     with socket.create_server(("127.0.0.1", 0)) as listening:
         await server.start(sock=listening)
-        exit_code, output = await _modal_deploy(home, listening.getsockname()[1], environ)
+        ran = await _modal_deploy(home, listening.getsockname()[1], environ)
         server.close()
         await server.wait_closed()
-    return Deployment(exit_code, output, double.asked)
+    return Deployment(ran.exit_code, ran.output, double.asked)
 
 
 def bare(home: Path) -> dict[str, str]:
@@ -169,21 +169,11 @@ def bare(home: Path) -> dict[str, str]:
     }
 
 
-async def _modal_deploy(home: Path, port: int, environ: dict[str, str]) -> tuple[int, str]:
+async def _modal_deploy(home: Path, port: int, environ: dict[str, str]) -> Ran:
     account = {"MODAL_TOKEN_ID": "ak-test", "MODAL_TOKEN_SECRET": "as-test"}
-    client = await asyncio.create_subprocess_exec(
+    return await run(
         *(sys.executable, "-m", "modal", "deploy", str(ROOT / "modal_app.py")),
+        within_s=DEPLOY_S,
         cwd=home,
         env=bare(home) | account | {"MODAL_SERVER_URL": f"http://127.0.0.1:{port}"} | environ,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
     )
-    try:
-        async with asyncio.timeout(DEPLOY_S):
-            output, _ = await client.communicate()
-    finally:
-        if client.returncode is None:
-            client.kill()
-            await client.wait()
-    assert client.returncode is not None
-    return client.returncode, output.decode()

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests import emulator as harness
+from tests.commands import ROOT
 from tests.emulator import EmulatorMissing, find_jar
-
-ROOT = Path(__file__).parents[1]
 
 
 def pytest_without_emulator(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from modal_proto import api_pb2
 
-from tests.modal_double import ROOT, Deployment, bare, deploy
+from tests.commands import ROOT
+from tests.modal_double import Deployment, bare, deploy
 
 INSIDE = "/" + "root"  # where Modal puts a container's source
 

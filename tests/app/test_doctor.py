@@ -32,10 +32,11 @@ from contracts.turns import Chunk, ChunkState, Incoming, TurnState
 from tests.app.service_kit import REPLY_S, serving, settings
 from tests.app.store.firestore_rig import google_client, shipped_indexes
 from tests.app.store.records import ended, lease, step, update
+from tests.commands import free_port
 from tests.e2e.conftest import Environ
-from tests.e2e.kit import free_port
 from tests.emulator import Emulator
 from tests.faultproxy import Fault, FaultProxy
+from tests.waiting import until
 
 AGO_S = 100.0
 KEYS = {"ok", "lost", "unknown", "stuck", "dead"}
@@ -194,7 +195,7 @@ async def test_updates_that_telegram_can_not_deliver_are_a_finding(
     async with _client(telegram.token, telegram.url) as client:
         await client.set_webhook(f"http://127.0.0.1:{free_port()}/webhook/telegram", "s")
         telegram.say(5, "hello")
-        await _first_failure(telegram)
+        await until(lambda: telegram.updates.last_error)
         found = await examine(healthy.database, client)
     assert found.webhook is not None
     assert (False, 1) == (found.ok, found.webhook.pending)
@@ -412,14 +413,6 @@ async def _opened(environ: Environ, age: Callable[[], Awaitable[None]]) -> Async
 
 
 _OPEN = {"sqlite": _sqlite, "firestore": _firestore}
-
-
-async def _first_failure(telegram: TelegramSimulator) -> None:
-    async with asyncio.timeout(10):
-        while True:
-            if telegram.updates.last_error:
-                return
-            await asyncio.sleep(0.01)  # the simulated Telegram tries at once
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ from app.runtime import SystemClock
 from app.telegram.simulator import TelegramSimulator
 from app.web.webhook import SECRET_HEADER
 from tests.app.service_kit import REPLY_S, serving, settings
-from tests.e2e.kit import free_port
+from tests.commands import free_port
 
 SECRET = "replay-secret"
 

@@ -23,6 +23,7 @@ from app.telegram.simulator import TelegramSimulator
 from app.telegram.simulator_faults import CallFault, DeliveryFault
 from contracts.warming import ActorStats
 from tests.app.service_kit import REPLY_S, serving, settings
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -131,9 +132,7 @@ async def test_a_refused_token_is_told_in_health_and_log(telegram: TelegramSimul
         try:
             async with aiohttp.ClientSession() as http, http.get(f"{service.url}/health") as answer:
                 health = await answer.json()
-            async with asyncio.timeout(REPLY_S):
-                while not _alarms(logs):  # noqa: ASYNC110 - a log rings no bell
-                    await asyncio.sleep(0.01)
+            await until(lambda: _alarms(logs))
         finally:
             await service.stop()
     assert "degraded" == health["status"]

@@ -1,6 +1,5 @@
 """The path of a turn on the whole local system: its actor calls, its store calls, and what waits for what."""
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -22,6 +21,7 @@ from app.transport.local import LocalTransport
 from contracts.warming import ActorStats
 from tests.app.llm.messages_api import hangs, messages_api
 from tests.app.service_kit import REPLY_S, settings
+from tests.waiting import until
 
 CHAT = 5
 
@@ -93,8 +93,7 @@ class Rig:
         before = len(self.telegram.replies(CHAT))
         assert (await self.take(text)).durable
         await self.telegram.wait_for_reply(CHAT, before + 1, REPLY_S)
-        while len(self.system.world.background):  # noqa: ASYNC110 - the call that took the ticket is ending
-            await asyncio.sleep(0.001)
+        await until(lambda: not len(self.system.world.background))  # the call that took the ticket is ending
         made = self.system.said - said
         del made["catalog.get"]  # an agent's tick, which comes when it comes
         return dict(made), dict(await self.system.store_calls() - calls)
@@ -163,9 +162,7 @@ async def test_the_acknowledgement_does_not_wait_for_the_model(tmp_path: Path) -
         }
         async with rig(tmp_path, **changes) as warm:
             taken = [await warm.take("Good morning!")]
-            async with asyncio.timeout(REPLY_S):
-                while not api.asked:  # noqa: ASYNC110 - the list that tells it has no event
-                    await asyncio.sleep(0.001)
+            await until(lambda: api.asked)
             taken += [await warm.take("Are you there?")]
             thinking = warm.system.said["turn.commit"]
             api.closing.set()

@@ -10,8 +10,9 @@ from app.telegram.simulator import TelegramSimulator
 from app.telegram.simulator_delivery import Outcome
 from app.telegram.simulator_methods import Webhook
 from app.telegram.simulator_webhook import webhook_delivery
+from tests.commands import free_port
 from tests.e2e.conftest import Environ
-from tests.e2e.kit import READY_S, SECRET, Served, free_port, spawn
+from tests.e2e.kit import READY_S, SECRET, Served, spawn
 
 
 @dataclass

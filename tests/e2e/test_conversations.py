@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from app.telegram.simulator import TelegramSimulator
+from tests.commands import free_port
 from tests.e2e.conftest import Environ
-from tests.e2e.kit import ended, free_port, point, serving
+from tests.e2e.kit import ended, point, serving
 
 REPLY_S = 30.0
 CHATS = range(1001, 1051)

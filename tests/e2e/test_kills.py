@@ -16,7 +16,7 @@ from app.telegram.simulator_faults import CallFault
 from tests.e2e.conftest import Environ
 from tests.e2e.kill_kit import Plan, Verdict, besieged, states
 from tests.e2e.kill_place import Place, many_skills
-from tests.e2e.kit import READY_S
+from tests.waiting import until
 
 SEED = os.environ.get("KILLS_SEED")
 Siegemaster = Callable[[Plan], Coroutine[None, None, None]]
@@ -58,9 +58,7 @@ async def test_sigterm_cuts_no_message_that_is_being_sent(tmp_path: Path) -> Non
             telegram.faults.add(CallFault(kind="slow", method="sendMessage", seconds=12.0))
             telegram.updates.connect(place.deliver)
             telegram.say(5, "/help")
-            async with asyncio.timeout(READY_S):
-                while not telegram.faults.injected["slow"]:  # noqa: ASYNC110 - the count rings no bell
-                    await asyncio.sleep(0.01)
+            await until(lambda: telegram.faults.injected["slow"])
             assert 0 == await place.end()
         finally:
             await telegram.updates.disconnect()

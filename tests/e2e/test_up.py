@@ -10,7 +10,8 @@ import pytest
 
 from app.smoke.talking import Webhook, message
 from app.targets.note import FOLDER, NAME
-from tests.e2e.up_kit import ROOT, SECRET, Up, copy_project, firstlight, processes_of, run, up
+from tests.commands import ROOT
+from tests.e2e.up_kit import SECRET, Up, copy_project, firstlight, processes_of, run, up
 
 pytestmark = [pytest.mark.modal, pytest.mark.slow, pytest.mark.timeout(240)]
 

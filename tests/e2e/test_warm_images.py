@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from app.telegram.simulator import TelegramSimulator
+from tests.commands import free_port
 from tests.e2e.conftest import Environ
-from tests.e2e.kit import Served, ended, free_port, point, serving
+from tests.e2e.kit import Served, ended, point, serving
 
 REPLY_S = 60.0
 MARKS_LAG_S = 5.0  # Firestore's mark is 4 s old: what changed after it is read again at the start

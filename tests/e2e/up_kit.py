@@ -10,33 +10,20 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from click.testing import CliRunner
 
 from app.cli import cli
 from app.settings import ours
 from app.targets.note import FOLDER, NAME
+from tests import commands
+from tests.commands import ROOT, Ran
 
-ROOT = Path(__file__).parents[2]
 READY_S = 120.0  # a deploy and five containers on a busy machine
 COMMAND_S = 60.0
 SECRET = "up-webhook-secret"
 NOTHING: dict[str, str | None] = {"FIRSTLIGHT_STORE": None, "MODAL_TOKEN_ID": None, "MODAL_SERVER_URL": None}
-
-
-class Ran(NamedTuple):
-    """What a command did."""
-
-    exit_code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """Its JSON."""
-        found: dict[str, Any] = json.loads(self.stdout)
-        return found
 
 
 async def firstlight(*words: str) -> Ran:
@@ -82,19 +69,14 @@ async def up(folder: Path, *words: str) -> AsyncIterator[Up]:
     """Run `firstlight up` there until the block ends; nothing is deployed yet when the block begins."""
     output = folder / "up.log"
     with output.open("wb") as sink:
-        process = await asyncio.create_subprocess_exec(
+        async with commands.started(
             *(str(Path(sys.executable).with_name("firstlight")), "up", "--port", "0", *words),
             cwd=folder,
             env=_environment() | {"TELEGRAM_WEBHOOK_SECRET": SECRET},
             stdout=sink,
             stderr=sink,
-        )
-    try:
-        yield Up(folder, process, output)
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+        ) as process:
+            yield Up(folder, process, output)
 
 
 def copy_project(folder: Path) -> Path:
@@ -108,22 +90,7 @@ def copy_project(folder: Path) -> Path:
 
 async def run(*command: str, cwd: Path, environ: Mapping[str, str] | None = None) -> Ran:
     """Run a command to its end, with no settings of ours but these."""
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        cwd=cwd,
-        env=_environment() | dict(environ or {}),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(COMMAND_S):
-            stdout, stderr = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode is not None
-    return Ran(process.returncode, stdout.decode(), stderr.decode())
+    return await commands.run(*command, within_s=COMMAND_S, cwd=cwd, env=_environment() | dict(environ or {}))
 
 
 def processes_of(folder: Path) -> list[int]:

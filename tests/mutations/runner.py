@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-ROOT: Final = Path(__file__).parents[2]
+from tests.commands import ROOT
+
 COPIED: Final = ("actors", "app", "contracts", "tests", "pyproject.toml", "firestore.indexes.json")
 RUN_S: Final = 120.0  # a break may leave a test hanging, which its own 60 s end
 TESTS_FAILED: Final = 1  # pytest's exit code; 2 and more say that it could not run them

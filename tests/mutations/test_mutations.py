@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import ROOT
 from tests.mutations.breaks import BREAKS
-from tests.mutations.runner import ROOT, TESTS_FAILED, Break, apply, copy_tree, run
+from tests.mutations.runner import TESTS_FAILED, Break, apply, copy_tree, run
 
 EACH = [pytest.param(each, id=each.name) for each in BREAKS]
 

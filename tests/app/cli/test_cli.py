@@ -14,6 +14,7 @@ from app.service import Service
 from app.settings import SettingsError
 from app.telegram.simulator import TelegramSimulator
 from tests.app.service_kit import ADMIN, REPLY_S, serving, settings
+from tests.commands import run
 
 UNSET = (
     "MODAL_TOKEN_ID",
@@ -240,13 +241,9 @@ async def test_poll_ends_when_the_token_is_refused(telegram: TelegramSimulator, 
         "FIRSTLIGHT_STORE": f"sqlite:///{tmp_path / 'poll.db'}",
     }
     command = str(Path(sys.executable).with_name("firstlight"))
-    process = await asyncio.create_subprocess_exec(
-        command, "poll", env=environ, stderr=asyncio.subprocess.PIPE
-    )
-    async with asyncio.timeout(REPLY_S):
-        _, said = await process.communicate()
-    assert 1 == process.returncode
-    assert said.decode().splitlines()[-1].startswith("firstlight: Telegram refuses TELEGRAM_BOT_TOKEN")
+    ended = await run(command, "poll", within_s=REPLY_S, env=environ)
+    assert 1 == ended.exit_code
+    assert ended.stderr.splitlines()[-1].startswith("firstlight: Telegram refuses TELEGRAM_BOT_TOKEN")
 
 
 @pytest.mark.parametrize("url", ["https://", "bot.example.org", ""])

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,11 +16,13 @@ from aiohttp.test_utils import TestServer
 from app.store.firestore import FirestoreSessionStore
 from app.store.firestore_client import FirestoreDatabase
 from app.store.firestore_skills import FirestoreSkillStatsStore
+from tests import commands
 from tests.app.cold.said import UPDATE, Start
 from tests.app.llm.messages_api import MessagesApi, says
 from tests.bench.meters import NoMeter
+from tests.commands import ROOT
 from tests.faultproxy import Fault, FaultProxy
-from tests.modal_double import ROOT, bare
+from tests.modal_double import bare
 from tests.trips import Trip, Trips, in_a_row
 
 FOR_EVER: Final = 1 << 60
@@ -72,23 +73,15 @@ async def measure(
     role: str, distance_s: float, environ: Mapping[str, str], home: Path, *places: Trips
 ) -> Measured:
     """Start it and give it its first request; `places` are those whose trips the container can't see."""
-    child = await asyncio.create_subprocess_exec(
+    child = await commands.run(
         *(sys.executable, "-W", "ignore", "-m", "tests.app.cold.child", role, str(distance_s)),
+        within_s=CHILD_S,
         cwd=ROOT,
         env=bare(home) | {"MODAL_IS_REMOTE": "1", "FIRSTLIGHT_ADMIN_TOKEN": "token"} | dict(environ),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
     )
-    try:
-        async with asyncio.timeout(CHILD_S):
-            told, logged = await child.communicate()
-    finally:
-        if child.returncode is None:
-            child.kill()
-            await child.wait()
-    assert child.returncode == 0, logged.decode()
-    start = msgspec.json.decode(told, type=Start)
-    log = [json.loads(line) for line in logged.splitlines() if line.startswith(b"{")]
+    assert child.exit_code == 0, child.stderr
+    start = msgspec.json.decode(child.stdout, type=Start)
+    log = [json.loads(line) for line in child.stderr.splitlines() if line.startswith("{")]
     return Measured(start, [*start.trips, *(trip for place in places for trip in place)], log)
 
 
@@ -170,8 +163,7 @@ async def _telegram(request: web.Request) -> web.Response:
 
 async def serve(environ: Mapping[str, str], home: Path, *places: Trips) -> tuple[Measured, tuple[str, ...]]:
     """Run `firstlight serve` until it is ready and answers one message; gives also the row of trips until ready."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = commands.free_port()
     service = await asyncio.create_subprocess_exec(
         *(
             sys.executable,

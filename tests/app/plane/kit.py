@@ -1,8 +1,7 @@
 """A plane with a client of Modal's, and deploys by the client's own command."""
 
-import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -12,10 +11,12 @@ from modal.client import Client
 from modal_proto import api_pb2
 
 from app.plane import Options, Plane
-from tests.modal_double import ROOT, bare
+from tests import commands
+from tests.commands import ROOT
+from tests.modal_double import bare
+from tests.waiting import until
 
 DEPLOY_S: Final = 50.0  # below the limit of one test; it takes one or two
-SOON_S: Final = 30.0  # containers are cold processes, and the machine may be busy
 
 
 class Deployed:
@@ -32,22 +33,13 @@ class Deployed:
 
     async def run(self, *arguments: str, **environ: str) -> tuple[int, str]:
         """The same, whatever comes of it."""
-        process = await asyncio.create_subprocess_exec(
+        ran = await commands.run(
             *(sys.executable, "-m", "modal", *arguments),
+            within_s=DEPLOY_S,
             cwd=self.home,
             env=bare(self.home) | self.plane.environment() | {"COLUMNS": "200"} | environ,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
         )
-        try:
-            async with asyncio.timeout(DEPLOY_S):
-                output, _ = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        assert process.returncode is not None
-        return process.returncode, output.decode()
+        return ran.exit_code, ran.output
 
     async def deploy(self, source: str, name: str = "toy", **environ: str) -> str:
         """Write a module and deploy it."""
@@ -71,13 +63,6 @@ async def running(home: Path, options: Options | None = None) -> AsyncIterator[D
         Client(plane.url, api_pb2.CLIENT_TYPE_CLIENT, plane.credentials) as client,
     ):
         yield Deployed(plane, client, home)
-
-
-async def until(true: Callable[[], bool], deadline_s: float = SOON_S) -> None:
-    """Wait for it; a busy machine makes it late, and a defect makes it never."""
-    async with asyncio.timeout(deadline_s):
-        while not true():  # noqa: ASYNC110 - the plane tells nobody when a container's state changes
-            await asyncio.sleep(0.02)
 
 
 __all__ = ["ROOT", "Deployed", "running", "until"]

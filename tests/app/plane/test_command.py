@@ -1,18 +1,21 @@
 """`python -m app.plane`: what it prints, and that nothing outlives it."""
 
 import asyncio
-import os
 import shlex
 import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
-from tests.app.plane.kit import until
+from tests import commands
+from tests.app.plane.kit import DEPLOY_S
+from tests.commands import is_alive
 from tests.modal_double import bare
+from tests.waiting import until
 
 pytestmark = pytest.mark.modal
 
@@ -35,19 +38,14 @@ class Lasting:
 @asynccontextmanager
 async def commanded(home: Path, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """The command, running; killed at the end of the block."""
-    process = await asyncio.create_subprocess_exec(
+    async with commands.started(
         *(sys.executable, "-m", "app.plane", "--folder", str(home / "my plane"), *arguments),
         env=bare(home) | {"NOTES": str(home / "notes")},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+        stdout=PIPE,
+        stderr=PIPE,
         limit=1 << 20,
-    )
-    try:
+    ) as process:
         yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
 
 
 async def exported(process: asyncio.subprocess.Process) -> dict[str, str]:
@@ -71,19 +69,15 @@ async def test_containers_and_what_they_started_die_with_a_killed_plane(tmp_path
     (tmp_path / "lasting.py").write_text(APP)
     async with commanded(tmp_path, "--secret", "where=NOTES") as plane:
         environ = bare(tmp_path) | await exported(plane)
-        deploy = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "modal", "deploy", "lasting.py"),
-            cwd=tmp_path,
-            env=environ,
-            stdout=asyncio.subprocess.DEVNULL,
-        )
-        assert 0 == await deploy.wait()
+        deploy = (sys.executable, "-m", "modal", "deploy", "lasting.py")
+        ran = await commands.run(*deploy, within_s=DEPLOY_S, cwd=tmp_path, env=environ)
+        assert 0 == ran.exit_code, ran.output
         await until(lambda: len(notes.read_text().split()) == 6)
         pids = [int(word) for word in notes.read_text().split() if word.isdigit()]
         homes = [Path(word) for word in notes.read_text().split() if not word.isdigit()]
-        assert [True] * 4 == [_is_alive(pid) for pid in pids]
+        assert [True] * 4 == [is_alive(pid) for pid in pids]
         plane.send_signal(signal.SIGKILL)
-        await until(lambda: not any(_is_alive(pid) for pid in pids))
+        await until(lambda: not any(is_alive(pid) for pid in pids))
         assert [False] * 4 == [path.exists() for home in homes for path in (home, home.parent)]
 
 
@@ -103,12 +97,3 @@ async def test_a_wrong_argument_is_told_in_one_line(
     async with commanded(tmp_path, *arguments) as plane:
         _, error = await plane.communicate()
     assert (code, 1, True) == (plane.returncode, error.decode().count("\n"), told in error.decode())
-
-
-def _is_alive(pid: int) -> bool:
-    """A zombie that init has not reaped yet is dead."""
-    try:
-        os.kill(pid, 0)
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (ProcessLookupError, FileNotFoundError):
-        return False

@@ -2,16 +2,18 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
 from app.store.sqlite import SqliteDatabase, SqliteSessionStore
 from tests.app.store.backends import CountingMeter
 from tests.app.store.records import CHAT
+from tests.commands import ROOT, run, started
 
-ROOT = Path(__file__).parents[3]
+WORK_S = 50.0  # below the limit of one test; it takes a second
 ROUNDS = 5
 ACKNOWLEDGED_A_ROUND = 40
 
@@ -30,18 +32,21 @@ async def store(path: Path) -> AsyncIterator[SqliteSessionStore]:
     await store.close()
 
 
-async def start(work: str, path: Path, first: int) -> asyncio.subprocess.Process:
-    """Start a process that works on the file."""
-    module = "tests.app.store.sqlite_child"
-    arguments = (sys.executable, "-m", module, work, str(path), str(first))
-    return await asyncio.create_subprocess_exec(*arguments, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
+def child(work: str, path: Path, first: int) -> tuple[str, ...]:
+    """A program that works on the file."""
+    return sys.executable, "-m", "tests.app.store.sqlite_child", work, str(path), str(first)
+
+
+async def count_at_once(path: Path, firsts: Iterable[int]) -> None:
+    """Have processes work on the file beside each other, one for each number; all of them must succeed."""
+    works = (run(*child("count", path, first), within_s=WORK_S, cwd=ROOT) for first in firsts)
+    assert {(0, "")} == {(ran.exit_code, ran.stderr) for ran in await asyncio.gather(*works)}
 
 
 @pytest.mark.slow
 async def test_processes_share_a_new_file(path: Path, store: SqliteSessionStore) -> None:
     """Three processes make the tables at once, append and compare-and-set: nothing is lost or doubled."""
-    children = [await start("count", path, 1000 * n) for n in range(3)]
-    assert [await child.wait() for child in children] == [0, 0, 0]
+    await count_at_once(path, (0, 1000, 2000))
     chat = await store.read_chat(CHAT)
     assert chat.session is not None
     assert int(chat.session.body) == 3 * 25
@@ -63,10 +68,9 @@ async def test_kill_9_loses_nothing_acknowledged(path: Path, store: SqliteSessio
 
 async def _killed_at_work(path: Path, first: int) -> set[int]:
     """Let a process append for a while, kill it, and give what it had said to be done."""
-    child = await start("append", path, first)
-    assert child.stdout is not None
-    said = [await child.stdout.readline() for _ in range(ACKNOWLEDGED_A_ROUND)]
-    child.kill()
-    said += (await child.stdout.read()).splitlines(keepends=True)
-    await child.wait()
+    async with started(*child("append", path, first), cwd=ROOT, stdout=PIPE) as process:
+        assert process.stdout is not None
+        said = [await process.stdout.readline() for _ in range(ACKNOWLEDGED_A_ROUND)]
+        process.kill()
+        said += (await process.stdout.read()).splitlines(keepends=True)
     return {int(line) for line in said if line.endswith(b"\n")}

@@ -17,7 +17,7 @@ from app.store.sqlite_warm import SqliteWarmStore
 from tests.app.store.backends import CountingMeter
 from tests.app.store.records import CHAT, session
 from tests.app.store.test_sqlite_files import by_hand
-from tests.app.store.test_sqlite_processes import start
+from tests.app.store.test_sqlite_processes import count_at_once
 
 NAME = "SessionCacheActor:0"
 IMAGE = StoredImage(manifest=b"manifest", blobs=(b"one", b"two", b"three"))
@@ -98,8 +98,7 @@ async def test_many_databases_upgrade_one_file(old: Path) -> None:
 async def test_processes_upgrade_one_file(old: Path, sessions: SqliteSessionStore) -> None:
     """Three processes that open it at once and work on it lose nothing."""
     by_hand(old, "DELETE FROM sessions")
-    children = [await start("count", old, 1000 * n) for n in (1, 2, 3)]
-    assert [0, 0, 0] == [await child.wait() for child in children]
+    await count_at_once(old, (1000, 2000, 3000))
     chat = await sessions.read_chat(CHAT)
     assert chat.session is not None
     assert (b"75", 1 + 3 * 40) == (chat.session.body, len(chat.open_updates))

@@ -1,7 +1,7 @@
 """How updates leave the simulator: pushed to a webhook over HTTP, or fetched by getUpdates."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import aiohttp
@@ -12,6 +12,7 @@ from app.telegram.simulator import TelegramSimulator
 from app.telegram.simulator_faults import DeliveryFault
 from app.telegram.simulator_people import Button
 from app.telegram.simulator_ports import ScaledClock
+from tests.waiting import until
 
 FAST = 1000.0  # a minute in 60 ms
 SECRET = "a-Secret_1"
@@ -62,12 +63,6 @@ async def _call(telegram: TelegramSimulator, method: str, **arguments: Any) -> A
         return await answer.json()
 
 
-async def _until(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
-        while not holds():  # noqa: ASYNC110 - what is counted rings no bell
-            await asyncio.sleep(0.001)
-
-
 async def _idle(telegram: TelegramSimulator) -> None:
     async with asyncio.timeout(5):
         await telegram.updates.idle()
@@ -104,7 +99,7 @@ async def test_a_closed_port_is_a_failed_attempt(telegram: TelegramSimulator, we
     """Nobody listening keeps the update; it arrives when the webhook is back."""
     await _call(telegram, "setWebhook", url="http://127.0.0.1:9/hook")
     telegram.say(7, "one")
-    await _until(lambda: telegram.updates.last_error)
+    await until(lambda: telegram.updates.last_error)
     assert telegram.updates.last_error == "Connection refused"
     await _call(telegram, "setWebhook", url=webhook.url)
     await _idle(telegram)
@@ -187,7 +182,7 @@ async def test_a_long_poll_ends_with_the_next_update_or_its_timeout(telegram: Te
     assert (await _call(telegram, "getUpdates", timeout=5))["result"] == []
     async with TelegramSimulator() as slow:  # its 50 s are longer than this test may take
         waiting = asyncio.create_task(_call(slow, "getUpdates", timeout=50))
-        await _until(lambda: slow.api.polling)
+        await until(lambda: slow.api.polling)
         slow.say(7, "now")
         async with asyncio.timeout(5):
             assert [each["message"]["text"] for each in (await waiting)["result"]] == ["now"]
@@ -197,7 +192,7 @@ async def test_there_is_one_reader_of_updates(telegram: TelegramSimulator, webho
     """A second poll ends the first with 409, and so does a webhook, which then refuses polls."""
     async with TelegramSimulator() as slow:
         first = asyncio.create_task(_call(slow, "getUpdates", timeout=50))
-        await _until(lambda: slow.api.polling)
+        await until(lambda: slow.api.polling)
         second = asyncio.create_task(_call(slow, "getUpdates", timeout=50))
         ended = await first
         assert (ended["error_code"], ended["description"]) == (

@@ -11,6 +11,7 @@ from yarl import URL
 
 from app.web.console import MAX_STREAMS, STATIC
 from tests.app.web.console_bench import STATS, Bench, serving
+from tests.waiting import until
 
 ROUTES = [("GET", "/"), ("GET", "/console/bootstrap"), ("GET", "/console/events"), ("GET", "/console/stats")]
 ACTIONS = ["/console/say", "/console/press", "/console/chats", "/console/restart"]
@@ -172,8 +173,7 @@ async def test_one_restart_at_a_time(bench: Bench, http: aiohttp.ClientSession) 
     """While a restart is under way a second one is 409 and does nothing; afterwards it is possible again."""
     bench.restart_may_end.clear()
     first = asyncio.create_task(_post(http, bench, "/console/restart", {}))
-    while not bench.restarts:  # noqa: ASYNC110 - the other task rings no bell
-        await asyncio.sleep(0.001)
+    await until(lambda: bench.restarts)
     assert (await _post(http, bench, "/console/restart", {}))[0] == 409
     bench.restart_may_end.set()
     assert await first == (200, {"restarted": True})

@@ -1,17 +1,18 @@
 """Programs beside the app on a plane: an admin's script, and what the function of old serves."""
 
-import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from subprocess import PIPE
 from typing import Any, Final
 
 from app.plane import inside
-from tests.app.plane.kit import until
+from tests.commands import run, started
 from tests.e2e.kit import SECRET
 from tests.e2e.plane.kit import ACTORS, APP, REPLY_S, OnPlane
 from tests.modal_double import bare
+from tests.waiting import until
 
 ADMIN: Final = """
 import json
@@ -38,13 +39,9 @@ sys.stdin.read()
 async def admin_script(app: OnPlane) -> list[dict[str, Any]]:
     """Run a script that warms every actor, with an account and no code of ours; gives the reports by field name."""
     script = ADMIN.format(actors=ACTORS, app=APP)
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", script), **_environment(app, PYTHONPATH=""), stdout=asyncio.subprocess.PIPE
-    )
-    async with asyncio.timeout(REPLY_S):
-        output, _ = await process.communicate()
-    assert 0 == process.returncode
-    return [json.loads(line) for line in output.splitlines()]
+    ran = await run(sys.executable, "-c", script, within_s=REPLY_S, **_environment(app, PYTHONPATH=""))
+    assert 0 == ran.exit_code, ran.output
+    return [json.loads(line) for line in ran.stdout.splitlines()]
 
 
 @asynccontextmanager
@@ -58,15 +55,9 @@ async def old_function(app: OnPlane) -> AsyncIterator[str]:
         TELEGRAM_API_URL=app.telegram.url,
         **{inside.DECLARED_PORT: "8001", inside.PORT_FILE: str(port_file)},
     )
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", OLD_FUNCTION.format(app=APP)), **environ, stdin=asyncio.subprocess.PIPE
-    )
-    try:
+    async with started(sys.executable, "-c", OLD_FUNCTION.format(app=APP), **environ, stdin=PIPE):
         await until(port_file.exists)
         yield f"http://127.0.0.1:{port_file.read_text()}"
-    finally:
-        process.kill()
-        await process.wait()
 
 
 def _environment(app: OnPlane, **more: str) -> dict[str, Any]:

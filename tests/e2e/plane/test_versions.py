@@ -1,6 +1,5 @@
 """The app with other releases of Modal's client: the newest of its two newest minor versions."""
 
-import asyncio
 import os
 import re
 import sys
@@ -12,7 +11,8 @@ from typing import Final
 
 import pytest
 
-from tests.app.plane.kit import ROOT
+from tests import commands
+from tests.commands import ROOT
 
 INSTALL_S: Final = 600.0  # from a package index, which may be far away
 CHECK_S: Final = 300.0
@@ -87,19 +87,6 @@ async def _environment(folder: Path, version: str) -> str:
 
 async def _run(within_s: float, *command: str) -> tuple[int, str]:
     """Run a program in the project's root, and give its exit code and what it prints."""
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    try:
-        async with asyncio.timeout(within_s):
-            output, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode is not None
-    return process.returncode, output.decode(errors="replace")
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ran = await commands.run(*command, within_s=within_s, cwd=ROOT, env=environ)
+    return ran.exit_code, ran.output
