@@ -8,6 +8,7 @@ import msgspec
 
 from actors import image, session_codec
 from actors.image import Manifest, Row
+from actors.image_keeper import PAUSE_S, TICK_S
 from actors.stores import SessionRecord
 from actors.warm_ports import StoredImage
 from contracts.sessions import LoadSession, PatchSession, SessionLoaded, SessionPatch
@@ -16,6 +17,7 @@ from contracts.warming import WarmReport
 from tests.actors.turn_kit import Container, World
 
 NAME = "SessionCacheActor:0"
+SOON_S = PAUSE_S + 2 * TICK_S  # an image that is due has been written
 
 
 async def wrote(world: World, chats: Iterable[int], mode: str = "brief") -> None:

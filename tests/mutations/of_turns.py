@@ -144,14 +144,14 @@ OUTBOX: Final = (
         DELIVERY,
         "if self._left_s() < LEAST_S:",
         "if False:",
-        "tests/actors/turns/test_agent.py::test_stop_begins_no_message_that_could_outlast_it",
+        "tests/actors/turns/test_agent_stopping.py::test_stop_begins_no_message_that_could_outlast_it",
     ),
     Break(
         "a message that gets no answer is cut by the end of the container",
         DELIVERY,
         "asyncio.timeout(min(SEND_S, self._left_s()))",
         "asyncio.timeout(SEND_S)",
-        "tests/actors/turns/test_agent.py::test_stop_waits_for_no_answer_for_ever",
+        "tests/actors/turns/test_agent_stopping.py::test_stop_waits_for_no_answer_for_ever",
     ),
     Break(
         "the end of the web side cuts the turns under way",
@@ -196,7 +196,7 @@ LEASE: Final = (
         LEASES,
         "await self._store.give_up_lease(request.chat)",
         "pass",
-        "tests/actors/turns/test_agent.py::test_stop_hands_back_what_takes_too_long",
+        "tests/actors/turns/test_agent_stopping.py::test_stop_hands_back_what_takes_too_long",
     ),
     Break(
         "who hands back gives up whosever lease is stored",
@@ -210,7 +210,7 @@ LEASE: Final = (
         LEASES,
         "elif box.lease is not None and request.stopping:",
         "elif False:",
-        "tests/actors/turns/test_agent.py::test_an_owner_that_stops_is_no_attempt",
+        "tests/actors/turns/test_agent_stopping.py::test_an_owner_that_stops_is_no_attempt",
     ),
     Break(
         "a turn is tried for ever",

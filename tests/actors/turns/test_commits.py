@@ -1,16 +1,13 @@
-"""Committing: session, turn and outbox in one step; conflicts, lost replies, forgetting, and foreign fields."""
+"""Committing: session, turn and outbox in one step; conflicts and lost replies."""
 
 import msgspec
 import pytest
 
-from actors import session_codec
 from contracts.base import Message
 from contracts.faults import BadRequest, LeaseLost, StoreUnavailable
 from contracts.sessions import (
-    AdoptSession,
     BeginSending,
     ClaimTurn,
-    ClearConversation,
     CommitTurn,
     DeliveryRecorded,
     ForgetChat,
@@ -18,39 +15,20 @@ from contracts.sessions import (
     MarkDelivered,
     OutboxClaimed,
     PatchSession,
-    SessionLoaded,
     SessionPatch,
-    SessionSaved,
     TurnClaimed,
     TurnCommitted,
 )
-from contracts.turns import ChatMessage, Chunk, Session
+from contracts.turns import Chunk
 from tests.actors.memory_store import Mishap
 from tests.actors.turn_kit import BOT, CHAT, World
-
-SAID = (ChatMessage(role="user", text="hi"), ChatMessage(role="assistant", text="ho"))
-
-
-async def claimed(world: World, update: int = 1) -> CommitTurn:
-    """Accept and claim an update; gives the commit of a two-chunk reply for it."""
-    await world.accept(update)
-    turn = await world.ask(ClaimTurn(chat=CHAT, owner="one"))
-    assert isinstance(turn, TurnClaimed)
-    chunks = Chunk(text="one"), Chunk(text="two")
-    return CommitTurn(chat=CHAT, bot=BOT, update=update, lease=turn.lease, append=SAID, chunks=chunks)
+from tests.actors.turns.steps import SAID, claimed, loaded
 
 
 def mark(commit: CommitTurn, index: int, **more: object) -> MarkDelivered:
     """A chunk of the commit was sent."""
     fields = {"chat": CHAT, "bot": BOT, "update": commit.update, "lease": commit.lease, "index": index}
     return MarkDelivered(**(fields | more))  # type: ignore[arg-type]  # fields as the message has them
-
-
-async def loaded(world: World, chat: int = CHAT) -> SessionLoaded:
-    """What the shard serves of a chat's session."""
-    reply = await world.ask(LoadSession(chat=chat))
-    assert isinstance(reply, SessionLoaded)
-    return reply
 
 
 async def test_a_commit_writes_all_in_one_step(world: World) -> None:
@@ -268,86 +246,3 @@ async def test_a_resumption_that_failed_leaves_nothing_unknown(world: World, mis
     resumed = await world.ask(ClaimTurn(chat=CHAT, owner="two"))
     assert isinstance(resumed, OutboxClaimed)
     assert [chunk.state for chunk in resumed.chunks] == ["sending", "planned"]
-
-
-# ---------------------------------------------------------------- sessions
-
-
-async def test_a_patch_on_a_cold_cache_keeps_all_else(world: World) -> None:
-    """`/mode` after a restart changes the mode and nothing besides."""
-    await world.ask(await claimed(world))
-    before = world.session()
-    await world.boot()
-    world.now.shard.sessions.unlearn(CHAT)
-    await world.ask(PatchSession(chat=CHAT, patch=SessionPatch(mode="brief")))
-    assert world.session() == msgspec.structs.replace(before, mode="brief")
-
-
-async def test_fields_of_a_newer_version_survive(world: World) -> None:
-    """E2: a session written by a newer version keeps what this one does not know, through patch and commit."""
-    newer = msgspec.msgpack.decode(session_codec.pack(Session(chat=CHAT, mode="brief"))) | {
-        "mood": {"a": [1]}
-    }
-    await world.ask(PatchSession(chat=CHAT, patch=SessionPatch(mode="normal")))
-    stored = world.database.sessions[CHAT]
-    world.database.sessions[CHAT] = msgspec.structs.replace(stored, body=msgspec.msgpack.encode(newer))
-    await world.boot()
-    await world.ask(await claimed(world))
-    await world.ask(PatchSession(chat=CHAT, patch=SessionPatch(last_skill="cook")))
-    fields = msgspec.msgpack.decode(world.database.sessions[CHAT].body)
-    assert (fields["mood"], fields["turns"], fields["last_skill"]) == ({"a": [1]}, 1, "cook")
-
-
-async def test_clear_empties_the_conversation_only(world: World) -> None:
-    """The settings stay."""
-    await world.ask(await claimed(world))
-    await world.ask(PatchSession(chat=CHAT, patch=SessionPatch(mode="brief")))
-    await world.ask(ClearConversation(chat=CHAT))
-    assert (world.session().messages, world.session().mode, world.session().turns) == ((), "brief", 1)
-
-
-async def test_forget_erases(world: World) -> None:
-    """The session becomes a tombstone, texts of ended updates go, ids and states stay, so that nothing runs twice."""
-    await world.ask(msgspec.structs.replace(await claimed(world), chunks=()))
-    await world.ask(ForgetChat(chat=CHAT))
-    assert world.database.sessions[CHAT].body == b""
-    assert (world.database.updates[f"{BOT}:1"].body, world.state(1)) == (b"", "answered")
-    assert (await loaded(world)).session.turns == 0
-    await world.boot()
-    assert (await loaded(world)).session.messages == ()
-
-
-async def test_forget_of_an_unknown_chat_writes_no_session(world: World) -> None:
-    """There is nothing to erase, so no tombstone either."""
-    assert await world.ask(ForgetChat(chat=CHAT)) == SessionSaved(version=0)
-    assert world.database.sessions == {}
-
-
-async def test_adopting_gives_an_absent_session_only(world: World) -> None:
-    """A11: the supergroup has the group's session; one that it has already is not overwritten."""
-    group = Session(chat=1, mode="brief", messages=SAID)
-    await world.ask(AdoptSession(chat=CHAT, session=group))
-    assert world.session() == msgspec.structs.replace(group, chat=CHAT)
-    await world.ask(AdoptSession(chat=CHAT, session=msgspec.structs.replace(group, mode="detailed")))
-    assert world.session().mode == "brief"
-
-
-async def test_adopting_beside_another_writer_overwrites_nothing(world: World) -> None:
-    """A shard that believes the session absent finds out by the version."""
-    await loaded(world)
-    old = world.now
-    await world.boot()
-    await world.ask(PatchSession(chat=CHAT, patch=SessionPatch(mode="brief")))
-    world.shard_place.actor = old.shard
-    await world.ask(AdoptSession(chat=CHAT, session=Session(chat=1, mode="detailed")))
-    assert world.session().mode == "brief"
-
-
-async def test_an_unreadable_session_is_set_aside_and_begun_anew(world: World) -> None:
-    """C8: the chat goes on, and the document is replaced at its version."""
-    await world.ask(PatchSession(chat=CHAT, patch=SessionPatch(mode="brief")))
-    world.database.sessions[CHAT] = msgspec.structs.replace(world.database.sessions[CHAT], body=b"\xc1")
-    await world.boot()
-    assert isinstance(await world.ask(await claimed(world)), TurnCommitted)
-    assert (world.session().mode, world.session().messages) == ("normal", SAID)
-    assert world.counted()["sessions_set_aside"] > 0

@@ -1,0 +1,106 @@
+"""The agent's orderly end: what it lets end, what it hands back, and that nothing is sent twice."""
+
+import asyncio
+
+from actors.ports import MaybeSent
+from actors.turn_leases import MAX_ATTEMPTS
+from contracts.chat import TakeTurn, TurnsTaken
+from tests.actors.turn_kit import CHAT, World
+
+
+async def test_stop_lets_a_running_turn_end(world: World) -> None:
+    """Within the grace, the answer goes out before the connections close."""
+    world.now.model.took_s = 10.0
+    await world.say(1)
+    await asyncio.sleep(1.0)
+    await world.now.stop()
+    assert world.screen.texts(CHAT) == ["echo: hello"]
+
+
+async def test_stop_hands_back_what_takes_too_long(world: World) -> None:
+    """D1: the next container goes on at once, without waiting for the lease to run out."""
+    world.now.model.took_s = 40.0
+    await world.say(1)
+    await asyncio.sleep(1.0)
+    await world.now.stop()
+    assert world.screen.texts(CHAT) == []
+    await asyncio.sleep(0.1)
+    assert world.database.leases == {}
+    await world.boot()
+    await world.sweep()
+    await world.idle()
+    assert world.screen.texts(CHAT) == ["echo: hello"]
+
+
+async def test_stop_records_a_message_that_gets_no_answer(world: World) -> None:
+    """I2: a send that hangs meets its own deadline within the grace, and the turn ends with the reason."""
+    world.screen.took_s = 15.0
+    world.screen.outcomes[CHAT].append(MaybeSent("no answer"))
+    await world.say(1)
+    await asyncio.sleep(0.1)
+    await world.now.stop()
+    assert (world.state(1), world.turn(1).chunks[0].reason) == ("unknown", "no answer")
+
+
+async def test_stop_waits_for_no_answer_for_ever(world: World) -> None:
+    """I2: a send begun late in the grace that hangs is `unknown` by the end of it, not cut and left to others."""
+    world.now.model.took_s = 8.0
+    world.screen.took_s = 60.0
+    await world.say(1)
+    await asyncio.sleep(0.1)
+    await world.now.stop()
+    assert (world.state(1), world.turn(1).chunks[0].reason) == ("unknown", "no answer")
+
+
+async def test_stop_begins_no_message_that_could_outlast_it(world: World) -> None:
+    """I2: who comes next sends the rest of the reply; none of it was cut while being sent."""
+    world.screen.took_s = 15.0
+    await world.say(1, "one|two|three")
+    await asyncio.sleep(0.1)
+    await world.now.stop()
+    assert world.screen.texts(CHAT) == ["echo: one"]
+    assert [chunk.state for chunk in world.turn(1).chunks] == ["sent", "planned", "planned"]
+    world.screen.took_s = 0.0
+    await world.boot()
+    await world.sweep()
+    await world.idle()
+    assert world.screen.texts(CHAT) == ["echo: one", "two", "three"]
+
+
+async def test_an_owner_that_stops_is_no_attempt(world: World) -> None:
+    """A turn that is longer than the grace lives through any number of rolling deploys."""
+    world.now.model.took_s = 40.0
+    await world.accept(1)
+    for _ in range(MAX_ATTEMPTS + 1):
+        first = world.now
+        await world.sweep()
+        await asyncio.sleep(1.0)
+        await first.agent.stop()
+        await first.agent_background.drain(5.0)
+        agent = world.make()
+        agent.model.took_s = 40.0
+        world.agent_place.actor = agent.agent
+    world.now.model.took_s = 0.0
+    await world.settle()
+    assert world.screen.texts(CHAT) == ["echo: hello"]
+
+
+async def test_a_turn_claimed_while_stopping_is_handed_back(world: World) -> None:
+    """Nothing is sent over closed connections."""
+    await world.accept(1)
+    world.now.store.latency_s = 1.0
+    world.now.shard.sessions.unlearn(CHAT)
+    taking = asyncio.create_task(world.agent.ask(TakeTurn(chat=CHAT)))
+    await asyncio.sleep(0.5)
+    await world.now.agent.stop()
+    taken = await taking
+    assert isinstance(taken, TurnsTaken)
+    assert taken.stopped_by == "stopping"
+    await world.now.agent_background.drain(5.0)
+    assert (world.screen.tried[CHAT], world.database.leases) == (0, {})
+
+
+async def test_stop_twice(world: World) -> None:
+    """The second does nothing."""
+    await world.now.stop()
+    await world.now.stop()
