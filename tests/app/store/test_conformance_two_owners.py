@@ -3,8 +3,8 @@
 import msgspec
 
 from tests.app.store.backends import Backend
+from tests.app.store.conformance_kit import stored
 from tests.app.store.records import CHAT, ended, lease, session, step, update
-from tests.app.store.test_conformance_sessions import stored
 
 
 async def test_a_step_renews_the_lease(backend: Backend) -> None:

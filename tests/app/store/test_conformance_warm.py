@@ -8,8 +8,8 @@ import pytest
 from actors.stores import StoreDenied, VersionConflict
 from actors.warm_ports import BLOB_MOST, BLOBS_MOST, SessionChanges, StoredImage
 from tests.app.store.backends import Backend
+from tests.app.store.conformance_kit import EVERY_BYTE, assert_one_won
 from tests.app.store.records import session
-from tests.app.store.test_conformance_sessions import EVERY_BYTE, assert_one_won
 
 NAME = "SessionCacheActor:1"
 TICK_S = 0.002  # longer than the measure of a store's clock (Firestore: milliseconds)
