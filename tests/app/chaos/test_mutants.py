@@ -4,7 +4,7 @@ import pytest
 
 from app.chaos.crowd import Size
 from app.chaos.simulation import Plan, simulate
-from tests.app.chaos import mutants
+from tests.app.chaos import mutant_stores, mutants
 from tests.app.chaos.mutants import Mutant, with_crew, with_database
 
 SMALL = Size(people=10, groups=2)
@@ -38,38 +38,40 @@ CASES: dict[str, tuple[type[Mutant], Plan, str]] = {
     ),
     "a read whose failure is taken for absence": (
         with_crew(
-            mutants.WithStore, store_class=mutants.TakesFailuresForAbsence, warm_class=mutants.NoImages
+            mutant_stores.WithStore,
+            store_class=mutant_stores.TakesFailuresForAbsence,
+            warm_class=mutant_stores.NoImages,
         ),
         plan("store_unavailable", "shard_killed", minutes=10, seed=2),
         "I5 absent",
     ),
     "a shard that acknowledges before it writes": (
-        with_crew(mutants.Hasty),
+        with_crew(mutant_stores.Hasty),
         plan("store_unavailable"),
         "I1 lost",
     ),
     "a shard that serves what was never written": (
-        with_crew(mutants.WithStore, store_class=mutants.MakesUpSessions),
+        with_crew(mutant_stores.WithStore, store_class=mutant_stores.MakesUpSessions),
         plan("shard_killed"),
         "I4 durable",
     ),
     "an image whose mark is that of its writing": (
-        with_crew(mutants.WithStore, warm_class=mutants.MovesItsMark),
+        with_crew(mutant_stores.WithStore, warm_class=mutant_stores.MovesItsMark),
         plan("second_owner", "shard_killed", "rolling_deploy", minutes=5, intensity=8.0),
         "I6 outdated",
     ),
     "changes without tombstones": (
-        with_crew(mutants.WithStore, warm_class=mutants.IgnoresTombstones),
+        with_crew(mutant_stores.WithStore, warm_class=mutant_stores.IgnoresTombstones),
         plan("shard_killed", minutes=4, intensity=8.0),
         "I6 outdated",
     ),
     "a defect in a shard": (
-        with_crew(mutants.WithStore, store_class=mutants.Trips),
+        with_crew(mutant_stores.WithStore, store_class=mutant_stores.Trips),
         plan("model_slow"),
         "defect",
     ),
     "a mailbox without a bound": (
-        with_crew(mutants.Boundless),
+        with_crew(mutant_stores.Boundless),
         plan("model_fails", minutes=10),
         "I7 bounded",
     ),
@@ -118,7 +120,7 @@ CASES: dict[str, tuple[type[Mutant], Plan, str]] = {
 
 def test_a_chat_that_is_forgotten_behind_an_image_stays_so() -> None:
     """What the tombstones' mutant is measured by: with them told, nothing is broken."""
-    sound = with_crew(mutants.WithStore, warm_class=mutants.ForgetsBehind)
+    sound = with_crew(mutant_stores.WithStore, warm_class=mutant_stores.ForgetsBehind)
     assert simulate(plan("shard_killed", minutes=4, intensity=8.0), make=sound).violations == ()
 
 
