@@ -1,0 +1,60 @@
+"""`firstlight doctor` as a person meets it: exit codes, one JSON document, one line for what is wrong."""
+
+import asyncio
+import json
+from pathlib import Path
+
+from click.testing import CliRunner, Result
+
+from app.cli import cli
+from tests.app.doctor.kit import Patient
+from tests.app.store.records import lease
+
+KEYS = {"ok", "lost", "unknown", "stuck", "dead"}
+
+
+async def test_the_command_tells_a_healthy_store(patient: Patient) -> None:
+    """Exit 0, one JSON document with the keys that are promised."""
+    await patient.move(await patient.accept(1), "answered")
+    told = await _doctor(patient, "--json")
+    shown = await _doctor(patient)
+    assert [0, 0] == [told.exit_code, shown.exit_code]
+    assert KEYS | {"missing_indexes", "webhook", "stuck_leases", "checked"} <= set(json.loads(told.stdout))
+    assert "nothing is lost" in shown.stdout
+
+
+async def test_the_command_tells_what_is_lost(patient: Patient) -> None:
+    """Exit 1; `--lost` lists each update with its chat and each lease with its owner."""
+    await patient.move(await patient.accept(4321, chat=777), "committed")
+    await patient.store.write_lease(777, lease(4321))
+    await patient.age()
+    told, listed = await _doctor(patient, "--json"), await _doctor(patient, "--lost")
+    assert [1, 1] == [told.exit_code, listed.exit_code]
+    assert [4321] == json.loads(told.stdout)["stuck"]
+    assert "SOMETHING IS WRONG" in listed.stdout
+    assert ["4321", "777", "7:4321", "one"] == [
+        word for word in ("4321", "777", "7:4321", "one") if word in listed.stdout
+    ]
+
+
+def test_a_store_that_can_not_be_read_is_one_line(tmp_path: Path) -> None:
+    """A file that is no database is not an empty store."""
+    (tmp_path / "broken.db").write_bytes(b"not a database, and long enough to be looked at" * 100)
+    environ = {"FIRSTLIGHT_STORE": f"sqlite:///{tmp_path / 'broken.db'}", "TELEGRAM_BOT_TOKEN": ""}
+    ended = CliRunner().invoke(cli, ["doctor", "--json"], env=environ)
+    assert (1, "") == (ended.exit_code, ended.stdout)
+    assert 1 == len([line for line in ended.stderr.splitlines() if "can't be read" in line])
+
+
+def test_a_store_that_is_not_there_is_no_healthy_one(tmp_path: Path) -> None:
+    """A mistyped path is no proof of health, and no file is made there."""
+    environ = {"FIRSTLIGHT_STORE": f"sqlite:///{tmp_path / 'nowhere.db'}", "TELEGRAM_BOT_TOKEN": ""}
+    ended = CliRunner().invoke(cli, ["doctor", "--json"], env=environ)
+    assert (1, "") == (ended.exit_code, ended.stdout)
+    assert "there is no store at" in ended.stderr
+    assert not (tmp_path / "nowhere.db").exists()
+
+
+async def _doctor(patient: Patient, *words: str) -> Result:
+    environ: dict[str, str | None] = {"TELEGRAM_BOT_TOKEN": None, "COLUMNS": "200", **patient.environ}
+    return await asyncio.to_thread(CliRunner().invoke, cli, ["doctor", *words], env=environ)
