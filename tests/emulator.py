@@ -153,6 +153,7 @@ def _asked(gcloud: str) -> Iterator[Path]:
 
 
 def _free_port() -> int:
+    """Not the one of `tests.commands`: as the keeper this file runs alone, without the project on its path."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,6 @@ from app.telegram.simulator_faults import CallFault, DeliveryFault
 from contracts.warming import ActorStats
 from tests.app.service_kit import REPLY_S, serving, settings
 from tests.waiting import until
-
-
-@pytest.fixture
-async def telegram() -> AsyncIterator[TelegramSimulator]:
-    """A simulated Telegram on loopback."""
-    async with TelegramSimulator() as simulator:
-        yield simulator
 
 
 async def _stats(service: Service, name: str) -> ActorStats:

@@ -3,7 +3,6 @@
 import http.client
 import os
 import resource
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from typing import Final
 from tests.bench.kit import Effort, Row, Table, Values, rounds, rows
 from tests.bench.processes import ROOT, serving
 from tests.bench.server import SECRET, TOKEN, Wish
+from tests.commands import free_port
 
 MS, CPU = "ms to the first 200", "CPU ms, start to end"
 BARE, SERVE, WARM = "bare aiohttp", "firstlight serve, /livez", "firstlight serve, /readyz (warm)"
@@ -55,7 +55,7 @@ def _ratio(found: Sequence[Row], name: str) -> float:
 def _starting(command: Sequence[str], path: str, *more: str) -> Values:
     with tempfile.TemporaryDirectory() as folder, serving(Wish(kind="telegram")) as telegram:
         environ = _environ(folder, f"http://127.0.0.1:{telegram.port}")
-        port, cpu_before, started = _free_port(), _children_cpu_s(), time.perf_counter()
+        port, cpu_before, started = free_port(), _children_cpu_s(), time.perf_counter()
         process = subprocess.Popen(
             [*command, str(port), *more],
             env=environ,
@@ -103,9 +103,3 @@ def _is_200(port: int, path: str) -> bool:
 def _children_cpu_s() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -48,6 +48,17 @@ def held_back(container: Container) -> None:
     container.shard_background.gate.clear()
 
 
+async def overtaken(world: World, other: Container) -> tuple[TurnClaimed, TurnClaimed]:
+    """Both owners give one turn away, and `other`'s commits; gives the claims of loser and winner."""
+    held_back(world.containers[0])
+    await world.accept(1)
+    loser = await claim(world)
+    at(world, other)
+    winner = await claim(world, "two")
+    await world.ask(commit(winner, "one"))
+    return loser, winner
+
+
 # ---------------------------------------------------------------- the lease is in the commit (K3)
 
 
@@ -162,12 +173,7 @@ async def test_a_loser_that_hands_back_does_not_free_the_turn_of_the_winner(
     world: World, other: Container
 ) -> None:
     """I2: both owners gave the turn away; the one that lost gives up its own lease only."""
-    held_back(world.containers[0])
-    await world.accept(1)
-    loser = await claim(world)
-    at(world, other)
-    winner = await claim(world, "two")
-    await world.ask(commit(winner, "one"))
+    loser, _ = await overtaken(world, other)
     at(world, world.containers[0])
     await world.ask(ReleaseTurn(chat=CHAT, lease=loser.lease))
     assert isinstance(await world.ask(ClaimTurn(chat=CHAT, owner="three")), TurnHeld)
@@ -190,12 +196,7 @@ async def test_two_owners_that_end_a_turn_are_not_taken_for_one(world: World, ot
 
 async def test_who_lost_a_turn_holds_it_up_for_nobody(world: World, other: Container) -> None:
     """The lease that lost is dropped with the commit that lost, and does not live on in this memory."""
-    held_back(world.containers[0])
-    await world.accept(1)
-    loser = await claim(world)
-    at(world, other)
-    winner = await claim(world, "two")
-    await world.ask(commit(winner, "one"))
+    loser, winner = await overtaken(world, other)
     unsent = MarkDelivered(chat=CHAT, bot=BOT, update=1, lease=winner.lease, index=0, state="planned")
     await world.ask(unsent)
     await world.ask(ReleaseTurn(chat=CHAT, lease=winner.lease))
@@ -208,12 +209,7 @@ async def test_a_lease_that_is_stored_late_takes_no_turn_from_who_is_sending(
     world: World, other: Container
 ) -> None:
     """I2: the loser's lease came over the winner's; it claims once more, and must wait."""
-    held_back(world.containers[0])
-    await world.accept(1)
-    await claim(world)
-    at(world, other)
-    winner = await claim(world, "two")
-    await world.ask(commit(winner, "one"))
+    _, winner = await overtaken(world, other)
     late = LeaseRecord(lease="late", owner="one", update_key=f"{BOT}:1")
     await world.now.store.write_lease(CHAT, late)
     for container in world.containers:

@@ -29,13 +29,6 @@ UNSET = (
 NOTHING: dict[str, str | None] = dict.fromkeys(UNSET)
 
 
-@pytest.fixture(autouse=True)
-def somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No plane and no account of whoever runs the tests: commands look for both."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MODAL_CONFIG_PATH", str(tmp_path / "no-modal.toml"))
-
-
 def _run(*words: str, **environ: str) -> Result:
     return CliRunner().invoke(cli, words, env={**NOTHING, **environ})
 
@@ -43,13 +36,6 @@ def _run(*words: str, **environ: str) -> Result:
 async def _beside(*words: str, **environ: str) -> Result:
     """Run a command while this loop goes on serving it."""
     return await asyncio.to_thread(_run, *words, **environ)
-
-
-@pytest.fixture
-async def telegram() -> AsyncIterator[TelegramSimulator]:
-    """A simulated Telegram on loopback."""
-    async with TelegramSimulator() as simulator:
-        yield simulator
 
 
 @pytest.fixture

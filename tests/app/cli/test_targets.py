@@ -20,13 +20,6 @@ NOTHING: dict[str, str | None] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No plane and no account of whoever runs the tests."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MODAL_CONFIG_PATH", str(tmp_path / "no-modal.toml"))
-
-
 def _run(*words: str, **environ: str) -> Result:
     return CliRunner().invoke(cli, words, env={**NOTHING, **environ})
 

@@ -1,11 +1,10 @@
-"""An empty store of each kind, a SQLite one, and a simulated Telegram."""
+"""An empty store of each kind, and a SQLite one."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from app.telegram.simulator import TelegramSimulator
 from tests.app.doctor.kit import PATIENTS, Patient, sqlite_patient
 
 
@@ -14,13 +13,6 @@ async def patient(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     """An empty store of each kind."""
     async with PATIENTS[request.param](request, tmp_path) as opened:
         yield opened
-
-
-@pytest.fixture
-async def telegram() -> AsyncIterator[TelegramSimulator]:
-    """A simulated Telegram on loopback."""
-    async with TelegramSimulator() as simulator:
-        yield simulator
 
 
 @pytest.fixture

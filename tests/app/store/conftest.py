@@ -1,5 +1,6 @@
-"""The fixture that runs a test over every store, and those for Firestore alone."""
+"""The fixture that runs a test over every store, and those for SQLite or Firestore alone."""
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from google.cloud.firestore import AsyncClient
 from tests.app.store.backends import BACKENDS, Backend, Ground
 from tests.app.store.firestore_rig import Rig, google_client, opened
 from tests.emulator import Emulator
+from tests.faultproxy import FaultProxy
 
 MARKS = {"firestore": [pytest.mark.emulator]}
 
@@ -19,6 +21,21 @@ async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     ground = Ground(tmp_path, lambda: str(request.getfixturevalue("emulator").host))
     async with BACKENDS[request.param](ground) as opened:
         yield opened
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A SQLite file that does not exist yet."""
+    return tmp_path / "firstlight.db"
+
+
+@pytest.fixture
+async def proxy(emulator: Emulator, injected: Counter[str]) -> AsyncIterator[FaultProxy]:
+    """A proxy in front of the emulator, whose faults are counted."""
+    proxy = FaultProxy(emulator.host, injected=injected)
+    await proxy.start()
+    yield proxy
+    await proxy.stop()
 
 
 @pytest.fixture

@@ -3,19 +3,19 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.firestore import AsyncClient
 
-from actors.stores import UpdateRecord
+from actors.stores import SkillRun, UpdateRecord
 from app.store.firestore import FirestoreSessionStore
 from app.store.firestore_attempts import Limits
 from app.store.firestore_client import FirestoreDatabase
 from app.store.firestore_skills import FirestoreSkillStatsStore
 from app.store.firestore_warm import FirestoreWarmStore
 from tests.app.store.backends import CountingMeter
+from tests.commands import ROOT
 
 HUNG = Limits(attempt_s=0.2, budget_s=0.7)
 """Deadlines for tests whose server never answers."""
@@ -65,9 +65,14 @@ def accepted(update: int, chat: int = 7, **changes: Any) -> UpdateRecord:
     return UpdateRecord(**(plain | {"open": True, "body": b"body"} | changes))
 
 
+def run(name: str, skill: str = "s", *, succeeded: bool = True) -> SkillRun:
+    """Give a run of 10 ms."""
+    return SkillRun(skill=skill, run=name, succeeded=succeeded, duration_ms=10.0)
+
+
 def shipped_indexes() -> set[str]:
     """Give the composite indexes of firestore.indexes.json in the store's own words for them."""
-    shipped = json.loads((Path(__file__).parents[3] / "firestore.indexes.json").read_text())
+    shipped = json.loads((ROOT / "firestore.indexes.json").read_text())
     return {
         f"{index['collectionGroup']}: "
         + ", ".join(f"{field['fieldPath']} {field['order']}" for field in index["fields"])

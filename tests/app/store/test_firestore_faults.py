@@ -1,16 +1,14 @@
 """The Firestore store behind a connection that delays, hangs, refuses, cuts and loses replies."""
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import grpc
 import pytest
 
-from actors.stores import SessionRecord, SkillRun, StoreDenied, StoreDown, TurnWrite, VersionConflict
+from actors.stores import SessionRecord, StoreDenied, StoreDown, TurnWrite, VersionConflict
 from actors.warm_ports import StoredImage
-from tests.app.store.firestore_rig import HUNG, SWIFT, TWICE, Rig, accepted, opened, shipped_indexes
-from tests.emulator import Emulator
+from tests.app.store.firestore_rig import HUNG, SWIFT, TWICE, Rig, accepted, opened, run, shipped_indexes
 from tests.faultproxy import Fault, FaultProxy
 
 Call = Callable[[Rig], Awaitable[object]]
@@ -33,20 +31,6 @@ CALLS: dict[str, Call] = {
 }
 EVERY_CALL = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 PORT_ERRORS = (StoreDown, StoreDenied, VersionConflict)
-
-
-def run(name: str) -> SkillRun:
-    """Give a successful run of skill `s`, 10 ms long."""
-    return SkillRun(skill="s", run=name, succeeded=True, duration_ms=10.0)
-
-
-@pytest.fixture
-async def proxy(emulator: Emulator, injected: Counter[str]) -> AsyncIterator[FaultProxy]:
-    """A proxy in front of the emulator, whose faults are counted."""
-    proxy = FaultProxy(emulator.host, injected=injected)
-    await proxy.start()
-    yield proxy
-    await proxy.stop()
 
 
 @pytest.fixture

@@ -9,18 +9,12 @@ from google.cloud.firestore import AsyncClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.stores import SkillRun
 from app.store.firestore_skills import document_id, skill_path
 from contracts.skills import SkillStats
-from tests.app.store.firestore_rig import Rig, opened
+from tests.app.store.firestore_rig import Rig, opened, run
 from tests.emulator import Emulator
 
 STRANGE = ["/", ".", "..", "__x__", "____", "a/b", "%2F", "", "\x00", "\ud800", "é" * 1000, "x" * 1501, " "]
-
-
-def run(name: str, skill: str = "s", *, succeeded: bool = True) -> SkillRun:
-    """Give a run of 10 ms."""
-    return SkillRun(skill=skill, run=name, succeeded=succeeded, duration_ms=10.0)
 
 
 async def test_fifty_runs_at_once_from_two_containers_are_exact(emulator: Emulator, project: str) -> None:

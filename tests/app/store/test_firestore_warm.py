@@ -2,10 +2,8 @@
 
 import json
 import time
-from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -21,21 +19,12 @@ from app.store.firestore_warm import IMAGES, VISIBLE_WITHIN_US, image_changes
 from tests.app.store.firestore_rig import TWICE, Rig, opened
 from tests.app.store.test_firestore_documents import POISON_SESSIONS, session_fields, stored
 from tests.app.store.test_firestore_faults import no_index
-from tests.emulator import Emulator
+from tests.commands import ROOT
 from tests.faultproxy import Fault, FaultProxy
 
 NAME = "SessionCacheActor:0"
 IMAGE = StoredImage(manifest=b"manifest", blobs=(b"one", b"two", b"three"))
 REQUEST_MOST = 10 * 1024 * 1024  # bytes [Firestore's limits]
-
-
-@pytest.fixture
-async def proxy(emulator: Emulator, injected: Counter[str]) -> AsyncIterator[FaultProxy]:
-    """A proxy in front of the emulator, whose faults are counted."""
-    proxy = FaultProxy(emulator.host, injected=injected)
-    await proxy.start()
-    yield proxy
-    await proxy.stop()
 
 
 @pytest.fixture
@@ -179,7 +168,7 @@ async def test_a_missing_blob_is_empty(rig: Rig, google: AsyncClient) -> None:
 
 def test_images_are_not_indexed() -> None:
     """An index entry of a megabyte would refuse the document; the shipped file exempts every field of ours."""
-    shipped = json.loads((Path(__file__).parents[3] / "firestore.indexes.json").read_text())
+    shipped = json.loads((ROOT / "firestore.indexes.json").read_text())
     exempt = {
         each["fieldPath"]
         for each in shipped["fieldOverrides"]

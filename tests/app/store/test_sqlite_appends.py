@@ -15,12 +15,6 @@ NOW, LATER = 1_767_225_600.0, 1_767_830_400.0
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Where the file is."""
-    return tmp_path / "firstlight.db"
-
-
-@pytest.fixture
 def appends(path: Path) -> Appends:
     """Appends to a new file."""
     return Appends(connect(path, durable=True, deadline_s=5.0))

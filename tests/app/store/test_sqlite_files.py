@@ -18,12 +18,6 @@ NO_UTF8 = "CAST(x'eda080' AS TEXT)"  # a surrogate, as a careless writer leaves 
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """A file that does not exist yet."""
-    return tmp_path / "firstlight.db"
-
-
-@pytest.fixture
 async def database(path: Path) -> AsyncIterator[SqliteDatabase]:
     """A database whose ended records expire at once."""
     database = SqliteDatabase(path, keep_s=-1.0, tombstones_s=-1.0)

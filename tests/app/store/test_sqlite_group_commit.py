@@ -19,12 +19,6 @@ SHORT_S = 0.2  # far over a commit that is not synced, even on a busy machine
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """A file that does not exist yet."""
-    return tmp_path / "firstlight.db"
-
-
-@pytest.fixture
 async def database(path: Path) -> AsyncIterator[SqliteDatabase]:
     """A database that is open, with the deadline that users have."""
     database = SqliteDatabase(path)

@@ -19,12 +19,6 @@ ACKNOWLEDGED_A_ROUND = 40
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """A file that does not exist yet."""
-    return tmp_path / "firstlight.db"
-
-
-@pytest.fixture
 async def store(path: Path) -> AsyncIterator[SqliteSessionStore]:
     """A store of this process over the same file; it opens it with its first call."""
     store = SqliteSessionStore(SqliteDatabase(path), CountingMeter())

@@ -24,12 +24,6 @@ IMAGE = StoredImage(manifest=b"manifest", blobs=(b"one", b"two", b"three"))
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """A file that does not exist yet."""
-    return tmp_path / "firstlight.db"
-
-
-@pytest.fixture
 def old(path: Path) -> Path:
     """A file that version 1 has made, with one record of each kind."""
     script = Path(__file__).with_name("sqlite_version_1.sql").read_text()
