@@ -5,7 +5,7 @@ import os
 import random
 import sys
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 
 import aiohttp
@@ -33,37 +33,34 @@ async def test_a_few_kills_lose_and_double_nothing(store: Environ, siege_of: Sie
             sieges.create_task(siege_of(plan))
 
 
-async def test_sigterm_while_warming_ends_a_service_in_order(tmp_path: Path) -> None:
-    """It listens before it is warm, so from then on it has turns that it must not drop."""
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    """A service that has been started and is not warm yet; killed at the end if it still runs."""
     environ = {"FIRSTLIGHT_STORE": f"sqlite:///{tmp_path / 'kills.db'}"}
     async with TelegramSimulator() as telegram, aiohttp.ClientSession() as http:
         place = Place(telegram, environ, tmp_path / "serve.log", http)
         await place.start()
-        try:
-            await place.listening()
-            assert 0 == await place.end()
-        finally:
-            await place.kill()
+        yield place
+        await telegram.updates.disconnect()
+        await place.kill()
+
+
+async def test_sigterm_while_warming_ends_a_service_in_order(place: Place) -> None:
+    """It listens before it is warm, so from then on it has turns that it must not drop."""
+    await place.listening()
+    assert 0 == await place.end()
 
 
 @pytest.mark.soak
-async def test_sigterm_cuts_no_message_that_is_being_sent(tmp_path: Path) -> None:
+async def test_sigterm_cuts_no_message_that_is_being_sent(place: Place) -> None:
     """An answer of Telegram's that takes 12 s is waited for, so that the update is not `unknown`."""
-    environ = {"FIRSTLIGHT_STORE": f"sqlite:///{tmp_path / 'kills.db'}"}
-    async with TelegramSimulator() as telegram, aiohttp.ClientSession() as http:
-        place = Place(telegram, environ, tmp_path / "serve.log", http)
-        await place.start()
-        try:
-            await place.ready()
-            telegram.faults.add(CallFault(kind="slow", method="sendMessage", seconds=12.0))
-            telegram.updates.connect(place.deliver)
-            telegram.say(5, "/help")
-            await until(lambda: telegram.faults.injected["slow"])
-            assert 0 == await place.end()
-        finally:
-            await telegram.updates.disconnect()
-            await place.kill()
-    assert ["answered"] == await states(environ)
+    await place.ready()
+    place.telegram.faults.add(CallFault(kind="slow", method="sendMessage", seconds=12.0))
+    place.telegram.updates.connect(place.deliver)
+    place.telegram.say(5, "/help")
+    await until(lambda: place.telegram.faults.injected["slow"])
+    assert 0 == await place.end()
+    assert ["answered"] == await states(place.environ)
 
 
 @pytest.mark.soak
