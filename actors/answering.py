@@ -61,7 +61,7 @@ class Answering:
         self._registry, self._model, self._clock = skills, model, clock
         self._background, self._count = background, count
         self._skills: Cache[str, Skill] = Cache(
-            max_bytes=SKILLS_BYTES, ttl_s=SKILL_TTL_S, weigh=_weigh, clock=clock.monotonic_s, name="skills"
+            max_bytes=SKILLS_BYTES, ttl_s=SKILL_TTL_S, weigh=_weigh, clock=clock, name="skills"
         )
         self._asked_at = float("-inf")
         self._take_over(Catalog(fingerprint=""))

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-import msgspec
-
-from actors.cache_shelf import JITTER, Floor, Shelf
-from actors.cache_values import CacheStats, Entry, Versioned
+from actors.cache_entry import JITTER, Entry
+from actors.cache_shelf import Floor, Shelf
+from actors.cache_values import CacheStats, Versioned
 from actors.flight import FlightError, SingleFlight
+from actors.ports import COARSE_S, Monotonic
 
 __all__ = ["Cache", "LoadOvertaken", "Loader"]
 
@@ -40,9 +40,11 @@ class Cache(Shelf[K, V]):
     Values are bytes, tuples or frozen Structs, so that no reader can change what another gets.
     A value is fresh for `ttl_s` (plus or minus 10 %, by key), then stale for `stale_s`, then gone; an absence
     is held for `negative_ttl_s` (same jitter). Ages count from the moment the loader was called.
-    When it is full the key goes that was used longest ago; with `worth`, the one of the least worth among the few
-    that were used longest ago. `weigh` gives a value's bytes, `clock` monotonic seconds; `max_loads` bounds the
-    loads under way.
+    When it is full the key goes that was not used for long (`Shelf`); with `worth`, the one of the least worth among
+    a few such. `weigh` gives a value's bytes; `max_loads` bounds the loads under way.
+
+    A hit reads the clock's `coarse_s`, all else its `monotonic_s`: a value may be a hit for COARSE_S too long, which
+    `max_age_s` covers, and while nobody renews `coarse_s` each read asks for the exact time (decision 0017).
     """
 
     __slots__ = (
@@ -65,7 +67,7 @@ class Cache(Shelf[K, V]):
         negative_ttl_s: float = 30.0,
         stale_s: float = 0.0,
         weigh: Callable[[V], int],
-        clock: Callable[[], float],
+        clock: Monotonic,
         worth: Callable[[K], float] | None = None,
         name: str,
         max_loads: int = 1_000,
@@ -81,13 +83,14 @@ class Cache(Shelf[K, V]):
         )
         self.name = name
         self._flights: SingleFlight[K, Versioned[V]] = SingleFlight(max_running=max_loads, name=name)
-        self._hits = self._stale_hits = self._negative_hits = self._misses = 0
+        self._hits = 0.0  # whole to 2**53; adding to an int of that size costs a hit 10 ns more
+        self._stale_hits = self._negative_hits = self._misses = 0
         self._loads = self._load_failures = self._expirations = 0
 
     @property
     def max_age_s(self) -> float:
         """The staleness bound: no value is served at a greater age, in seconds."""
-        return self._ttl_s * (1.0 + JITTER) + self._stale_s
+        return self._ttl_s * (1.0 + JITTER) + max(self._stale_s, COARSE_S)
 
     def get(self, key: K, refresh: Loader[K, V] | None = None) -> Versioned[V] | None:
         """Give the value, or its known absence (`value` None), or None when nothing is known; never waits.
@@ -100,12 +103,11 @@ class Cache(Shelf[K, V]):
         except KeyError:
             self._misses += 1
             return None
-        now = self._clock()
-        if now < entry.fresh_until:
-            self._hits += 1
-            self._touch(key)
-            return entry
-        return self._get_late(key, entry, now, refresh)
+        if self._clock.coarse_s < entry.fresh_until:
+            self._hits += 1.0
+            entry.used = self._age
+            return entry.given
+        return self._get_late(key, entry, refresh)
 
     async def get_or_load(self, key: K, loader: Loader[K, V]) -> Versioned[V]:
         """Give what `get` gives, else what `load` gives; raises as `load`."""
@@ -126,7 +128,7 @@ class Cache(Shelf[K, V]):
     def stats(self) -> CacheStats:
         """Count what happened so far and what is held now."""
         return CacheStats(
-            hits=self._hits,
+            hits=int(self._hits),
             stale_hits=self._stale_hits,
             negative_hits=self._negative_hits,
             misses=self._misses,
@@ -147,30 +149,26 @@ class Cache(Shelf[K, V]):
         """
         return await self._flights.close(deadline_s)
 
-    def _get_late(
-        self, key: K, entry: Entry[V], now: float, refresh: Loader[K, V] | None
-    ) -> Versioned[V] | None:
-        """Answer from an entry that is not fresh: confirmed since, expired, absent or stale."""
-        renewed = self._renewed(key, entry)
-        if renewed is not entry:
-            self._entries[key] = entry = renewed
-        if now < entry.fresh_until:
-            self._hits += 1
-            self._touch(key)
-            return entry
-        if now >= entry.expires_at:
+    def _get_late(self, key: K, entry: Entry[V], refresh: Loader[K, V] | None) -> Versioned[V] | None:
+        """Answer by the exact time from an entry that is absent or stale, expired, or fresh after all."""
+        self._renew(entry)
+        now, fresh_until = self._clock.monotonic_s(), self._fresh_until(key, entry)
+        if now >= fresh_until + self._stale_for(entry):
             self._drop(key)
             self._expirations += 1
             self._misses += 1
             return None
-        self._touch(key)
-        if entry.value is None:
+        entry.used = self._age
+        if entry.given.value is None:
             self._negative_hits += 1
-            return entry
-        self._stale_hits += 1
-        if refresh is not None and now >= entry.refresh_at:
-            self._refresh(key, refresh)
-        return entry
+        elif now < fresh_until:
+            self._hits += 1.0
+            entry.fresh_until = fresh_until  # the hits to come need not look again
+        else:
+            self._stale_hits += 1
+            if refresh is not None and now >= entry.refresh_at:
+                self._refresh(key, refresh)
+        return entry.given
 
     def _refresh(self, key: K, loader: Loader[K, V]) -> None:
         """Start a load that nobody waits for, unless one runs; without room a later read tries again."""
@@ -189,7 +187,7 @@ class Cache(Shelf[K, V]):
         """Call the loader until its result is not older than what was written meanwhile, and publish it."""
         for _ in range(MAX_TRIES):
             self._loads += 1
-            read_at, lowest, floor.void = self._clock(), floor.version, False
+            read_at, lowest, floor.void = self._clock.monotonic_s(), floor.version, False
             loaded = await loader(key)
             if _stands(loaded, floor, lowest):
                 self._publish(key, loaded, read_at)
@@ -202,8 +200,7 @@ class Cache(Shelf[K, V]):
         raise LoadOvertaken(f"{self.name}: {MAX_TRIES} loads of a key were overtaken by writes")
 
     def _publish(self, key: K, loaded: Versioned[V], read_at: float) -> None:
-        size = self._size(key, loaded.value)
-        self._hold(key, loaded.value, loaded.version, size, read_at)
+        self._hold(key, self._entries.get(key), loaded, self._size(key, loaded.value), read_at)
 
     def _load_ended(self, key: K, floor: Floor, task: asyncio.Task[Versioned[V]]) -> None:
         if self._floors.get(key) is floor:
@@ -218,9 +215,8 @@ class Cache(Shelf[K, V]):
         if entry is None:
             return
         pause_s = min(RETRY_S * 2.0 ** min(entry.failures, 10), RETRY_CAP_S)
-        self._entries[key] = msgspec.structs.replace(
-            entry, refresh_at=self._clock() + pause_s, failures=entry.failures + 1
-        )
+        entry.refresh_at = self._clock.monotonic_s() + pause_s
+        entry.failures += 1
 
 
 def _stands(loaded: Versioned[V], floor: Floor, lowest: int) -> bool:

@@ -28,20 +28,6 @@ class Versioned(msgspec.Struct, Generic[V], frozen=True, gc=False):
     version: int = 0
 
 
-class Entry(Versioned[V], Generic[V], frozen=True, gc=False, kw_only=True):
-    """A Versioned on the shelf; times in seconds of the cache's clock, `size` in bytes with all overhead.
-
-    Before `fresh_until` a hit, then stale until `expires_at`. An absence is never fresh, which keeps its
-    check off the path of a hit. No refresh starts before `refresh_at`; `failures` counts those in a row.
-    """
-
-    fresh_until: float
-    expires_at: float
-    refresh_at: float
-    size: int
-    failures: int = 0
-
-
 class CacheStats(msgspec.Struct, frozen=True, kw_only=True):
     """Counts since the cache was made; `entries` and `bytes` are what it holds now.
 

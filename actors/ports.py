@@ -1,7 +1,7 @@
 """What the actors ask of the world, its stores apart (`actors.stores`); adapters stand in `app/`, fakes in `tests/`."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from contracts.base import Value
 from contracts.skills import SetAside, SkillSummary
@@ -192,11 +192,24 @@ class Model(Protocol):
 # ---------------------------------------------------------------- time, chance, work beside
 
 
-class Clock(Protocol):
-    """Time. `monotonic_s` for TTLs and leases in memory; `unix_s` only to show to people."""
+COARSE_S: Final = 0.1
+"""How far `coarse_s` may lag behind, beside what the event loop itself is late: little against any time to live."""
+
+
+class Monotonic(Protocol):
+    """Time that never goes backwards, in seconds: exactly, and for next to nothing."""
 
     def monotonic_s(self) -> float:
-        """Seconds that never go backwards."""
+        """The seconds of this moment."""
+
+    @property
+    def coarse_s(self) -> float:
+        """Those of a moment ago, by at most COARSE_S; infinity while nobody renews them."""
+        return self.monotonic_s()
+
+
+class Clock(Monotonic, Protocol):
+    """Time. `monotonic_s` for TTLs and leases in memory; `unix_s` only to show to people."""
 
     def unix_s(self) -> float:
         """Seconds since 1970 by this machine's clock, which may be wrong."""

@@ -8,7 +8,7 @@ import structlog
 
 from actors import session_codec
 from actors.cache import Cache
-from actors.cache_shelf import NEVER
+from actors.cache_entry import NEVER
 from actors.cache_values import CacheStats, Versioned
 from actors.flight import FlightError
 from actors.ports import Clock
@@ -54,7 +54,7 @@ class ShardSessions:
             ttl_s=SESSION_TTL_S,
             negative_ttl_s=NEGATIVE_TTL_S,
             weigh=len,
-            clock=clock.monotonic_s,
+            clock=clock,
             worth=self.scores.get,
             name="sessions",
         )

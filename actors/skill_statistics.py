@@ -7,7 +7,7 @@ from typing import Final
 import structlog
 
 from actors.cache import Cache
-from actors.cache_values import CacheStats, Entry, Versioned
+from actors.cache_values import CacheStats, Versioned
 from actors.flight import FlightError
 from actors.meter import metered
 from actors.ports import Background, Clock
@@ -41,14 +41,14 @@ class SkillStatistics:
         read_deadline_s: float,
         write_deadline_s: float,
     ) -> None:
-        self._store, self._clock, self._background, self._failed = store, clock, background, failed
+        self._store, self._background, self._failed = store, background, failed
         self._read_deadline_s, self._write_deadline_s = read_deadline_s, write_deadline_s
         self._cache: Cache[str, SkillStats] = Cache(
             max_bytes=L1_BYTES,
             ttl_s=TTL_S,
             stale_s=STALE_S,
             weigh=lambda _: STATS_BYTES,
-            clock=clock.monotonic_s,
+            clock=clock,
             name="skill-stats",
         )
         self._moved: set[str] | None = None  # names read or counted while a warm wave is under way
@@ -56,7 +56,7 @@ class SkillStatistics:
     async def of(self, name: str) -> SkillStats | None:
         """Give fresh statistics, else what the store says, else stale ones, else None: not known."""
         held = self._cache.get(name)
-        if isinstance(held, Entry) and self._clock.monotonic_s() < held.refresh_at:
+        if held is not None and not self._cache.is_due(name):
             return held.value  # fresh, or stale a moment after the store has failed
         try:
             async with asyncio.timeout(self._read_deadline_s):

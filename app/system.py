@@ -105,6 +105,7 @@ class LocalSystem:
         """
         world, database = World(), choose(self._settings)
         await _opened(database)
+        world.clock.start()
         self._skills.actor = wiring.skill_registry(self._settings, world, database)
         for number, role in enumerate(self._shards):
             role.actor = wiring.session_cache(self._settings, world, database, number)
@@ -129,6 +130,7 @@ class LocalSystem:
         await running.world.background.drain(DRAIN_S)
         await asyncio.gather(*map(self._retire, (self._skills, *self._shards)))  # each writes its warm image
         await running.database.close()
+        running.world.clock.stop()
 
     async def close(self) -> None:
         """Stop for good: the calls that brought tickets end with the turns that they brought."""

@@ -44,6 +44,7 @@ class Placed:
 
         A store that is away leaves the actor degraded.
         """
+        self._world.clock.start()
         await open_store(self._database)
 
     def beside(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
@@ -56,6 +57,7 @@ class Placed:
         await self._world.background.drain(STOP_S)
         if self._database is not None:
             await self._database.close()
+        self._world.clock.stop()
 
 
 async def open_store(database: Database | None) -> None:

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from actors.cache_shelf import NEVER
+from actors.cache_entry import NEVER
 from actors.chat_agent import ChatAgent
 from actors.refs import ChatAgentRef, SessionShardRef, SessionsRef, SkillRegistryRef
 from actors.session_cache import SessionCacheActor

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 from actors.flight import FlightError
-from actors.ports import Background, Clock, TelegramError, Unreachable
+from actors.ports import COARSE_S, Background, Clock, TelegramError, Unreachable
 from actors.stores import StoreError
 from app.chaos.virtual_loop import NumberedTask, VirtualLoop
 from app.telegram.simulator_ports import SeededChance
@@ -93,6 +93,12 @@ class ContainerClock(Clock):
     def monotonic_s(self) -> float:
         """Virtual seconds since this container's own zero."""
         return self._container.loop.time() + self._began_s
+
+    @property
+    def coarse_s(self) -> float:
+        """As late as it may be, like a clock that is renewed every COARSE_S."""
+        now = self.monotonic_s()
+        return now - now % COARSE_S
 
     def unix_s(self) -> float:
         """The time that this container believes in."""

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final, TextIO
 
+from actors.ports import Clock
 from app.chaos.cluster import Cluster
 from app.chaos.container import EPOCH_S, outside, settle
 from app.chaos.crew import Crew, World
@@ -268,7 +269,7 @@ def _narrowing(plan: Plan) -> tuple[tuple[str, tuple[str, ...]], ...]:
     return ("only", plan.only), ("without", plan.without)
 
 
-class _Heaven:
+class _Heaven(Clock):
     """The true time, by which Telegram and the people live."""
 
     def __init__(self, loop: VirtualLoop) -> None:

@@ -4,8 +4,10 @@ import asyncio
 import random
 import time
 
+from actors.ports import Clock
 
-class ScaledClock:
+
+class ScaledClock(Clock):
     """The machine's time at `scale` times its pace: at 100 a redelivery after 60 s comes after 0.6 s."""
 
     def __init__(self, scale: float = 1.0) -> None:

@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Callable
 
 from actors.cache import Cache
-from actors.cache_shelf import ENTRY_BYTES, spread
+from actors.cache_entry import ENTRY_BYTES, spread
 from actors.cache_values import Versioned
+from actors.ports import Monotonic
 
 TTL_S = 100.0
 NEGATIVE_TTL_S = 10.0
@@ -16,18 +17,23 @@ FRESH_S = TTL_S * spread(1)  # how long key 1 is fresh
 Reader = asyncio.Task[Versioned[bytes]]
 
 
-class ManualClock:
-    """A clock that stands still until a test moves it."""
+class ManualClock(Monotonic):
+    """A clock that stands still until a test moves it; its coarse time can lag behind, or not be renewed at all."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
+        self.lag_s = 0.0
 
-    def __call__(self) -> float:
+    def monotonic_s(self) -> float:
         return self.now
+
+    @property
+    def coarse_s(self) -> float:
+        return self.now - self.lag_s
 
 
 def make_cache(
-    clock: Callable[[], float],
+    clock: Monotonic,
     *,
     max_bytes: int = ROOM,
     stale_s: float = STALE_S,

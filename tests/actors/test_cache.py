@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from actors.cache import Cache
-from actors.cache_shelf import ENTRY_BYTES, JITTER, LARGEST_SHARE, spread
+from actors.cache_entry import ENTRY_BYTES, JITTER, spread
+from actors.cache_shelf import LARGEST_SHARE
 from actors.cache_values import Seeded
 from tests.actors.cache_kit import NEGATIVE_TTL_S, ROOM, STALE_S, TTL_S, ManualClock, make_cache, room_for
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from actors.cache_shelf import JITTER, spread
+from actors.cache_entry import JITTER, spread
 from tests.actors.cache_kit import NEGATIVE_TTL_S, TTL_S, ManualClock, held, make_cache
 
 HALF_S = TTL_S / 2

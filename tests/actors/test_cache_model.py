@@ -1,18 +1,24 @@
 """L1 against a plain model: any order of reads, writes and passing time leaves both the same."""
 
+import math
+from copy import copy
+
 import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from actors.cache_shelf import ENTRY_BYTES, LARGEST_SHARE, spread
+from actors.cache_entry import ENTRY_BYTES, JITTER, spread
+from actors.cache_shelf import LARGEST_SHARE
 from actors.cache_values import Seeded
+from actors.ports import COARSE_S
 from tests.actors.cache_kit import NEGATIVE_TTL_S, STALE_S, TTL_S, ManualClock, make_cache, room_for
 
 KEYS = st.integers(1, 6)
 VERSIONS = st.integers(0, 5)
 LENGTHS = st.integers(0, 400)
 STEPS_S = st.floats(0, TTL_S) | st.sampled_from([NEGATIVE_TTL_S, TTL_S, STALE_S])
+LAGS_S = st.sampled_from([0.0, COARSE_S / 2, COARSE_S, -math.inf])  # the last: nobody renews the coarse time
 BOUND = room_for(4, 100)
 KEY_BYTES = (1).__sizeof__()
 
@@ -20,23 +26,32 @@ KEY_BYTES = (1).__sizeof__()
 class Modelled:
     """One entry of the plain model."""
 
-    def __init__(self, value: bytes | None, version: int, now: float) -> None:
+    def __init__(self, value: bytes | None, version: int, now: float, placed: int) -> None:
         self.value = value
         self.version = version
         self.born = now
+        self.surely_fresh = now + TTL_S * (1.0 - JITTER) if value is not None else -math.inf
+        self.placed = self.used = placed
 
     def size(self) -> int:
         """Bytes that it takes."""
         return ENTRY_BYTES + KEY_BYTES + len(self.value or b"")
 
-    def kind(self, key: int, now: float) -> str:
-        """Name the counter of a read of it now."""
+    def kind(self, key: int, now: float, coarse: float) -> str:
+        """Name the counter of a read of it now, when the coarse time is what it is."""
         lifetime = (TTL_S if self.value is not None else NEGATIVE_TTL_S) * spread(key)
         if self.value is None:
             return "negative_hits" if now < self.born + lifetime else "misses"
+        if coarse < self.surely_fresh:
+            return "hits"
         if now < self.born + lifetime:
+            self.surely_fresh = self.born + lifetime
             return "hits"
         return "stale_hits" if now < self.born + lifetime + STALE_S else "misses"
+
+    def lives(self, key: int, now: float) -> bool:
+        """Whether it is served at the exact time."""
+        return copy(self).kind(key, now, now) != "misses"
 
 
 class CacheAgainstModel(RuleBasedStateMachine):
@@ -46,7 +61,8 @@ class CacheAgainstModel(RuleBasedStateMachine):
         super().__init__()
         self.clock = ManualClock()
         self.cache = make_cache(self.clock, max_bytes=BOUND)
-        self.model: dict[int, Modelled] = {}  # in order of recency, coldest first
+        self.model: dict[int, Modelled] = {}  # in the order of placing, coldest first
+        self.age = 0
         self.counted = dict.fromkeys(("hits", "stale_hits", "negative_hits", "misses", "expirations"), 0)
         self.counted |= dict.fromkeys(("evictions", "rejected", "oversized"), 0)
 
@@ -59,16 +75,30 @@ class CacheAgainstModel(RuleBasedStateMachine):
         if key in self.model and self.model[key].version > version:
             self.counted["rejected"] += 1
             return False
-        self.model.pop(key, None)
-        entry = Modelled(value, version, self.clock.now)
+        entry, held = Modelled(value, version, self.clock.now, self.age), self.model.get(key)
         if entry.size() > int(BOUND * LARGEST_SHARE):
+            self.model.pop(key, None)
             self.counted["oversized"] += 1
-            return False
-        self.model[key] = entry
-        while self.model_bytes() > BOUND:
-            del self.model[next(iter(self.model))]
-            self.counted["evictions"] += 1
-        return True
+        elif held and self.model_bytes() - held.size() + entry.size() <= BOUND:
+            entry.placed = held.placed
+            self.model[key] = entry
+        else:
+            self.model.pop(key, None)
+            self.model_evict(BOUND - entry.size())
+            self.model[key] = entry
+            self.age += 1  # of so few entries each newcomer is more than a sixteenth
+        return self.model.get(key) is entry
+
+    def model_evict(self, bound: int) -> None:
+        """Let the first go that was not used at a later age than it was placed; the others go to the end."""
+        while self.model_bytes() > bound:
+            key = next(iter(self.model))
+            entry = self.model.pop(key)
+            if entry.used == entry.placed:
+                self.counted["evictions"] += 1
+            else:
+                entry.placed = entry.used
+                self.model[key] = entry
 
     @rule(key=KEYS, length=LENGTHS, version=VERSIONS)
     def put(self, key: int, length: int, version: int) -> None:
@@ -84,15 +114,15 @@ class CacheAgainstModel(RuleBasedStateMachine):
     @rule(key=KEYS)
     def get(self, key: int) -> None:
         """A read gives what the model has and is counted as exactly one kind."""
-        entry = self.model.pop(key, None)
-        kind = entry.kind(key, self.clock.now) if entry is not None else "misses"
+        entry = self.model.get(key)
+        kind = entry.kind(key, self.clock.now, self.clock.coarse_s) if entry is not None else "misses"
         self.counted[kind] += 1
         found = self.cache.get(key)
         if entry is None or kind == "misses":
-            self.counted["expirations"] += entry is not None
+            self.counted["expirations"] += self.model.pop(key, None) is not None
             assert found is None
             return
-        self.model[key] = entry
+        entry.used = self.age
         assert found is not None
         assert (found.value, found.version) == (entry.value, entry.version)
 
@@ -115,7 +145,7 @@ class CacheAgainstModel(RuleBasedStateMachine):
         kept = newer = 0
         for key, length, version in seeds:
             held = self.model.get(key)
-            entry = Modelled(b"s" * length, version, self.clock.now)
+            entry = Modelled(b"s" * length, version, self.clock.now, -1)
             giant = entry.size() > int(BOUND * LARGEST_SHARE)
             free = BOUND - self.model_bytes() + (held.size() if held else 0)
             if held and held.version > version:
@@ -126,6 +156,7 @@ class CacheAgainstModel(RuleBasedStateMachine):
                 self.model.pop(key, None)
             else:
                 kept += 1
+                entry.placed, entry.used = (held.placed, held.used) if held else (-1, -1)
                 self.model = self.model | {key: entry} if held else {key: entry} | self.model
         outcome = self.cache.seed([(key, b"s" * length, version) for key, length, version in seeds])
         assert outcome == Seeded(kept=kept, newer=newer, no_room=len(seeds) - kept - newer)
@@ -138,6 +169,11 @@ class CacheAgainstModel(RuleBasedStateMachine):
             if entry.value is not None:
                 entry.born = self.clock.now
 
+    @rule(lag_s=LAGS_S)
+    def lag(self, lag_s: float) -> None:
+        """The coarse time lags behind, or is not renewed at all."""
+        self.clock.lag_s = lag_s
+
     @rule(step_s=STEPS_S)
     def wait(self, step_s: float) -> None:
         """Time passes."""
@@ -147,9 +183,9 @@ class CacheAgainstModel(RuleBasedStateMachine):
     def same_entries_in_the_same_order(self) -> None:
         """What is listed is what the model serves, hottest first."""
         now = self.clock.now
-        served = [
-            (k, e.value, e.version) for k, e in reversed(self.model.items()) if e.kind(k, now) != "misses"
-        ]
+        hottest_first = list(reversed(self.model.items()))
+        order = sorted(hottest_first, key=lambda item: item[1].used == item[1].placed)
+        served = [(k, e.value, e.version) for k, e in order if e.lives(k, now)]
         assert self.cache.items() == [entry for entry in served if entry[1] is not None]
         assert [key for key in range(1, 7) if self.cache.peek(key)] == sorted(key for key, _, _ in served)
 

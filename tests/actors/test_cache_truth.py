@@ -7,7 +7,7 @@ from collections.abc import Callable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.cache_shelf import JITTER
+from actors.cache_entry import JITTER
 from actors.cache_values import Versioned
 from tests.actors.cache_kit import TTL_S, ManualClock, make_cache, room_for, settle
 

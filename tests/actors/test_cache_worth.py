@@ -6,44 +6,72 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from actors.cache import Cache
-from actors.cache_shelf import ENTRY_BYTES, LARGEST_SHARE
+from actors.cache_entry import ENTRY_BYTES
+from actors.cache_shelf import LARGEST_SHARE
 from actors.score import Scores
 from tests.actors.cache_kit import ManualClock, make_cache, room_for
 
 LENGTH = 100
-ROOM = 150  # entries of LENGTH: enough for all 8 looks
+ROOM = 150  # entries of LENGTH: enough for all 12 looks
 BOUND = room_for(ROOM, LENGTH)
 KEYS = st.integers(1, 2 * ROOM)
 LENGTHS = st.sampled_from([LENGTH, LENGTH, 0, 9_000, BOUND])
 WORTHS = st.sampled_from([0.0, 1.0, 2.0, 3.0])
 
 
+class Kept:
+    """What the model knows of an entry: its bytes, and the ages at which it was placed and used."""
+
+    def __init__(self, size: int, placed: int) -> None:
+        self.size = size
+        self.placed = self.used = placed
+
+
 class WorthAgainstModel(RuleBasedStateMachine):
-    """The cache beside a plain dict of sizes, coldest first, that is rebuilt with each eviction."""
+    """The cache beside a plain dict, coldest first, that is rebuilt with each eviction."""
 
     def __init__(self) -> None:
         super().__init__()
         self.worths: dict[int, float] = {}
         self.cache = make_cache(ManualClock(), max_bytes=BOUND, worth=lambda key: self.worths.get(key, 0.0))
-        self.model: dict[int, int] = {}
-        self.evicted = 0
+        self.model: dict[int, Kept] = {}
+        self.age = self.newcomers = self.evicted = 0
+
+    def model_bytes(self) -> int:
+        """Sum up what the model holds."""
+        return sum(kept.size for kept in self.model.values())
 
     def model_put(self, key: int, size: int) -> None:
         """Put into the model as the cache should."""
-        self.model.pop(key, None)
+        held = self.model.get(key)
         if size > BOUND * LARGEST_SHARE:
-            return
-        while sum(self.model.values()) + size > BOUND:
-            self.model_evict()
-        self.model[key] = size
+            self.model.pop(key, None)
+        elif held and self.model_bytes() - held.size + size <= BOUND:
+            held.size, held.used = size, self.age
+        else:
+            self.model.pop(key, None)
+            while self.model_bytes() + size > BOUND:
+                self.model_evict()
+            self.model[key] = Kept(size, self.age)
+            self.newcomers += 1
+            if self.newcomers > len(self.model) / 16:
+                self.age, self.newcomers = self.age + 1, 0
 
     def model_evict(self) -> None:
-        """Let the first of the least worth among the coldest go, and take the others to the hot end."""
-        coldest = list(self.model)[: min(8, 1 + len(self.model) // 16)]
-        goes = sorted(coldest, key=lambda key: self.worths.get(key, 0.0))[0]
-        stays = {key: self.model[key] for key in coldest if key != goes}
-        rest = {key: size for key, size in self.model.items() if key not in coldest}
-        self.model = rest | stays
+        """Of the coldest not used since, the first of the least worth goes; all others passed go to the end."""
+        looks, passed, coldest = min(12, 1 + len(self.model) // 12), list[int](), list[int]()
+        for key, kept in self.model.items():
+            passed.append(key)
+            if kept.used == kept.placed:
+                coldest.append(key)
+            if len(coldest) == looks:
+                break
+        goes = sorted(coldest or passed[:looks], key=lambda key: self.worths.get(key, 0.0))[0]
+        for key in passed:
+            kept = self.model.pop(key)
+            kept.placed = kept.used
+            if key != goes:
+                self.model[key] = kept
         self.evicted += 1
 
     @initialize(worths=st.lists(WORTHS, min_size=ROOM, max_size=ROOM))
@@ -64,7 +92,7 @@ class WorthAgainstModel(RuleBasedStateMachine):
     def get(self, key: int) -> None:
         """A read makes its key recent."""
         if self.cache.get(key) is not None:
-            self.model[key] = self.model.pop(key)
+            self.model[key].used = self.age
 
     @rule(key=KEYS, worth=WORTHS)
     def change(self, key: int, worth: float) -> None:
@@ -75,20 +103,24 @@ class WorthAgainstModel(RuleBasedStateMachine):
     def seed(self, keys: list[int]) -> None:
         """Seeding evicts nothing, whatever it is worth: what finds no room is left out."""
         for key in keys:
-            size = ENTRY_BYTES + (1).__sizeof__() + LENGTH
-            rest = {other: each for other, each in self.model.items() if other != key}
-            if sum(rest.values()) + size > BOUND:
+            size, held = ENTRY_BYTES + (1).__sizeof__() + LENGTH, self.model.get(key)
+            rest = {other: kept for other, kept in self.model.items() if other != key}
+            if self.model_bytes() - (held.size if held else 0) + size > BOUND:
                 self.model = rest
+            elif held:
+                held.size = size
             else:
-                self.model = self.model | {key: size} if key in self.model else {key: size} | rest
+                self.model = {key: Kept(size, -1)} | rest
         self.cache.seed([(key, b"s" * LENGTH, 1) for key in keys])
 
     @invariant()
     def same_keys_in_the_same_order(self) -> None:
         """Nobody else has left, and the next to be looked at are the same."""
         stats = self.cache.stats()
-        assert self.cache.keys() == list(reversed(self.model))
-        assert (stats.bytes, stats.evictions) == (sum(self.model.values()), self.evicted)
+        hottest_first = list(reversed(self.model.items()))
+        spared = [key for key, kept in hottest_first if kept.used != kept.placed]
+        assert self.cache.keys() == spared + [key for key, kept in hottest_first if kept.used == kept.placed]
+        assert (stats.bytes, stats.evictions) == (self.model_bytes(), self.evicted)
 
 
 TestWorthAgainstModel = WorthAgainstModel.TestCase

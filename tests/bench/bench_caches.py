@@ -4,11 +4,13 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from functools import partial
+from importlib.metadata import version
 from time import process_time_ns
 from typing import Any, Final
 
 from app.lazily import load
-from tests.bench.bench_cache import KEYS, NS, VALUE, ExpiringDict, firstlight_cache, key_of
+from app.runtime import SystemClock
+from tests.bench.bench_cache import KEYS, NS, VALUE, ExpiringDict, firstlight_cache, key_of, ticking
 from tests.bench.kit import Contender, Effort, Table, Values, rounds, rows
 
 READS: Final = 20_000
@@ -21,18 +23,17 @@ Calls = tuple[Callable[[str], Any], Callable[[str], Any]]
 
 def run(effort: Effort) -> Table:
     """Read keys that are all there, then set keys that are new; a package that is not installed is left out."""
-    runner = asyncio.Runner()  # ends what the caches leave running
     contenders: dict[str, Contender] = {}
-    for name, make in CACHES.items():
-        try:
-            get, put = make()
-        except ModuleNotFoundError as missing:
-            effort.step(f"{name} left out: {missing}")
-            continue
-        contenders[f"get: {name}"] = partial(_cost, runner, get, put, _hits())
-        contenders[f"set: {name}"] = partial(_cost, runner, put, put, _new())
-    samples = rounds(contenders, effort.pick(3, 11), effort)
-    runner.close()
+    with ticking() as (clock, runner):  # its end ends what the caches leave running
+        for name, make in _caches(clock).items():
+            try:
+                get, put = make()
+            except ModuleNotFoundError as missing:
+                effort.step(f"{name} left out: {missing}")
+                continue
+            contenders[f"get: {name}"] = partial(_cost, runner, get, put, _hits())
+            contenders[f"set: {name}"] = partial(_cost, runner, put, put, _new())
+        samples = rounds(contenders, effort.pick(3, 11), effort)
     found = rows(samples, NS, {name: _baseline(name) for name in contenders if name != _baseline(name)})
     return Table(
         name="caches",
@@ -45,10 +46,10 @@ def run(effort: Effort) -> Table:
 
 def _reading(ns: dict[str, float]) -> str:
     ours = ns[f"get: {OURS}"]
-    text = f"A hit of L1 costs {ours / ns[f'get: {PLAIN}']:.1f} times a dict with an expiry check"
+    text = f"A hit of L1 costs {ours / ns[f'get: {PLAIN}']:.2f} times a dict with an expiry check"
     if (theirs := ns.get(f"get: {TTL_CACHE}")) is None:
         return f"{text}."
-    return f"{text}, and a cachetools.TTLCache {theirs / ours:.1f} times a hit of L1."
+    return f"{text}, and a {TTL_CACHE} (of cachetools {version('cachetools')}) {theirs / ours:.1f} times a hit of L1."
 
 
 # ---------------------------------------------------------------- caches
@@ -59,8 +60,8 @@ def _plain() -> Calls:
     return cache.get, cache.put
 
 
-def _ours() -> Calls:
-    cache = firstlight_cache()
+def _ours(clock: SystemClock) -> Calls:
+    cache = firstlight_cache(clock)
     return cache.get, lambda key: cache.put(key, VALUE, 1)
 
 
@@ -85,15 +86,16 @@ def _aiocache() -> Calls:
     return cache.get, lambda key: cache.set(key, VALUE, ttl=HOUR_S)
 
 
-CACHES: Final[dict[str, Callable[[], Calls]]] = {
-    PLAIN: _plain,
-    OURS: _ours,
-    "cachetools.LRUCache": partial(_cachetools, "LRUCache"),
-    TTL_CACHE: partial(_cachetools, "TTLCache", ttl=HOUR_S),
-    "theine": _theine,
-    "cashews": _cashews,
-    "aiocache": _aiocache,
-}
+def _caches(clock: SystemClock) -> dict[str, Callable[[], Calls]]:
+    return {
+        PLAIN: _plain,
+        OURS: partial(_ours, clock),
+        "cachetools.LRUCache": partial(_cachetools, "LRUCache"),
+        TTL_CACHE: partial(_cachetools, "TTLCache", ttl=HOUR_S),
+        "theine": _theine,
+        "cashews": _cashews,
+        "aiocache": _aiocache,
+    }
 
 
 # ---------------------------------------------------------------- helpers

@@ -8,11 +8,11 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from time import monotonic
 from typing import Final
 
 from actors import session_codec
 from actors.cache import Cache
+from app.runtime import SystemClock
 from tests.bench.kit import Effort, Table, Values, rounds, rows
 from tests.bench.sessions import session, size
 
@@ -82,7 +82,9 @@ def _decoded(count: int) -> object:
 
 
 def _cached(count: int, body: Callable[[int], bytes]) -> object:
-    cache: Cache[int, bytes] = Cache(max_bytes=1 << 30, ttl_s=3600, weigh=len, clock=monotonic, name="bench")
+    cache: Cache[int, bytes] = Cache(
+        max_bytes=1 << 30, ttl_s=3600, weigh=len, clock=SystemClock(), name="bench"
+    )
     for chat in range(count):
         cache.put(chat, body(chat), 1)
     return cache

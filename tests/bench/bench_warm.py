@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from time import monotonic, perf_counter, thread_time
+from time import perf_counter, thread_time
 from typing import Final
 
 from actors import image
@@ -133,7 +133,9 @@ async def _longest_stall() -> float:
 async def _one_by_one(place: Place, count: int, latency_ms: int) -> Values:
     read = min(count, READ_ONE_BY_ONE, int(ONE_BY_ONE_S / max(latency_ms / 1000, 0.001)))
     store = place.open(latency_ms / 1000, NoMeter())
-    cache: Cache[int, bytes] = Cache(max_bytes=1 << 26, ttl_s=3600, weigh=len, clock=monotonic, name="bench")
+    cache: Cache[int, bytes] = Cache(
+        max_bytes=1 << 26, ttl_s=3600, weigh=len, clock=SystemClock(), name="bench"
+    )
     started = perf_counter()
     for chat in _chats(count)[:read]:
         for record in (await store.read_sessions((chat,))).sessions:

@@ -8,7 +8,8 @@ from sys import getsizeof
 from typing import Final
 
 from actors.cache import Cache
-from actors.cache_shelf import ENTRY_BYTES
+from actors.cache_entry import ENTRY_BYTES
+from actors.ports import Monotonic
 from actors.score import Scores
 
 Policy = Callable[[int, int, float], bool]
@@ -20,11 +21,17 @@ OVERHEAD: Final = ENTRY_BYTES + getsizeof(1)
 """What L1 counts for an entry beside its value; in the sizes that a policy is told it is included."""
 
 
+class Still(Monotonic):
+    """Time that stands still: nothing expires."""
+
+    def monotonic_s(self) -> float:
+        """The beginning."""
+        return 0.0
+
+
 def lru(bound: int) -> Policy:
     """Our L1 without scores, as skills have it: what was used longest ago goes."""
-    cache: Cache[int, int] = Cache(
-        max_bytes=bound, ttl_s=FOREVER_S, weigh=int, clock=lambda: 0.0, name="bench"
-    )
+    cache: Cache[int, int] = Cache(max_bytes=bound, ttl_s=FOREVER_S, weigh=int, clock=Still(), name="bench")
 
     def request(chat: int, size: int, now_s: float) -> bool:
         held = cache.get(chat) is not None
@@ -219,7 +226,7 @@ class ScoredLru:
             max_bytes=bound,
             ttl_s=FOREVER_S,
             weigh=int,
-            clock=lambda: 0.0,
+            clock=Still(),
             worth=scores.get if asking else None,
             name="bench",
         )
