@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-from actors.cache_entry import JITTER, Entry
-from actors.cache_shelf import Floor, Shelf
+from actors.cache_entry import JITTER, Entry, Floor
+from actors.cache_shelf import Shelf
 from actors.cache_values import CacheStats, Versioned
 from actors.flight import FlightError, SingleFlight
 from actors.ports import COARSE_S, Monotonic

@@ -241,6 +241,7 @@ class Shelf(Generic[K, V]):
         self._newcomers += 1
         if self._newcomers * AGES > len(self._entries):
             self._age, self._newcomers = self._age + 1, 0
+            entry.placed = entry.used = self._age
 
     def _seed_one(
         self, key: K, held: Entry[V] | None, given: Versioned[V], size: int, read_at: float

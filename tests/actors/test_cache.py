@@ -8,7 +8,7 @@ import pytest
 
 from actors.cache import Cache
 from actors.cache_entry import ENTRY_BYTES, JITTER, spread
-from actors.cache_shelf import LARGEST_SHARE
+from actors.cache_shelf import LARGEST_SHARE, SPARED_MOST
 from actors.cache_values import Seeded
 from tests.actors.cache_kit import NEGATIVE_TTL_S, ROOM, STALE_S, TTL_S, ManualClock, make_cache, room_for
 
@@ -146,6 +146,31 @@ def test_stale_and_absent_entries_are_kept_warm_by_reads_too(age_s: float) -> No
     cache.put(5, b"", 1)
     assert cache.peek(1) is not None
     assert cache.peek(2) is None
+
+
+def test_an_eviction_spares_a_bounded_number_of_used_entries() -> None:
+    """However many were used since they came, one `put` takes a bounded time."""
+    cache = make_cache(ManualClock(), max_bytes=room_for(600, 0))
+    for key in range(600):
+        cache.put(key, b"", 1)
+    for key in range(600):
+        cache.get(key)
+    cache.put(600, b"", 1)
+    assert [key for key in range(600) if cache.peek(key) is None] == [SPARED_MOST]
+    assert cache.stats().evictions == 1
+
+
+def test_uses_in_the_age_of_its_coming_spare_an_entry_nothing() -> None:
+    """Who comes, is read a few times at once and never again leaves as if it had been read once."""
+    cache = make_cache(ManualClock(), max_bytes=room_for(64, 0))
+    for key in range(64):
+        cache.put(key, b"", 1)
+        cache.get(key)
+        if key == 20:
+            cache.get(1)
+    for key in range(100, 164):
+        cache.put(key, b"", 1)
+    assert [key for key in range(64) if cache.peek(key) is not None] == [1]
 
 
 def test_a_giant_is_not_kept_and_pushes_nothing_out() -> None:

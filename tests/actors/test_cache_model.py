@@ -87,6 +87,7 @@ class CacheAgainstModel(RuleBasedStateMachine):
             self.model_evict(BOUND - entry.size())
             self.model[key] = entry
             self.age += 1  # of so few entries each newcomer is more than a sixteenth
+            entry.placed = entry.used = self.age
         return self.model.get(key) is entry
 
     def model_evict(self, bound: int) -> None:

@@ -52,10 +52,10 @@ class WorthAgainstModel(RuleBasedStateMachine):
             self.model.pop(key, None)
             while self.model_bytes() + size > BOUND:
                 self.model_evict()
-            self.model[key] = Kept(size, self.age)
             self.newcomers += 1
-            if self.newcomers > len(self.model) / 16:
+            if self.newcomers > (1 + len(self.model)) / 16:
                 self.age, self.newcomers = self.age + 1, 0
+            self.model[key] = Kept(size, self.age)
 
     def model_evict(self) -> None:
         """Of the coldest not used since, the first of the least worth goes; all others passed go to the end."""
