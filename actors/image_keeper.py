@@ -20,7 +20,10 @@ from actors.warm_ports import BLOBS_MOST, SessionChanges, StoredImage, WarmStore
 log = structlog.get_logger(__name__)
 
 CHANGES_MOST: Final = 2_000
-"""Asked for since a known mark: some 2 MB, or 10 of long conversations. Beyond it, L1 is not confirmed as a whole."""
+"""Asked for since a known mark: some 2 MB, or 10 of long conversations. Beyond it, L1 is not confirmed as a whole.
+
+The sessions pass through: L1 takes what it has room for, and of the others only numbers stay (`ShardSessions.heed`).
+"""
 
 TICK_S: Final = 5.0  # how often the keeper looks whether there is something to do
 PAUSE_S: Final = 60.0  # between two images of at most 10 documents: the budget
@@ -212,7 +215,7 @@ class ImageKeeper:
             written = await self._replace()
         finally:
             if not written:
-                self._sessions.changed |= changed
+                self._sessions.still_changed(changed)
                 self._sessions.forgotten = self._sessions.forgotten or forgotten
 
     async def _replace(self) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Final, NamedTuple, TypeVar
 
 import structlog
@@ -150,6 +151,10 @@ class ShardSessions:
     def begin_anew(self) -> None:
         """Some changes were missed: what is being read this moment is not taken over."""
         self.doubts += 1
+
+    def still_changed(self, chats: set[int]) -> None:
+        """No image was written of what had changed: count it again, up to the bound, with what has changed since."""
+        self.changed.update(islice(chats - self.changed, max(0, MAX_REVISIONS - len(self.changed))))
 
     def confirm(self, read_at: float, since: float) -> None:
         """All that was read at `since` or later, and is held now, was still so in the store at `read_at`."""

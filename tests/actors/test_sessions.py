@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from actors.sessions import ShardSessions
+from actors.sessions import MAX_REVISIONS, ShardSessions
 from actors.stores import SessionRecord
 from actors.warm_ports import SessionChanges
 from tests.actors.fakes import VirtualClock
@@ -17,13 +17,18 @@ def listing(version: int, body: bytes) -> SessionChanges:
     return SessionChanges(sessions=(record,), watermark=version)
 
 
+def sessions_over(store: MemorySessionStore) -> ShardSessions:
+    """A shard's sessions with a small L1."""
+    counted = Counter[str]()
+    return ShardSessions(
+        0, store=store, clock=VirtualClock(), max_bytes=1_000_000, count=lambda what: counted.update([what])
+    )
+
+
 async def test_changes_that_come_late_bring_nothing_back() -> None:
     """Of two readings whose answers overtook one another, the newer one counts: a forgotten session stays away."""
-    clock, counted = VirtualClock(), Counter[str]()
-    store = MemorySessionStore(MemoryDatabase())
-    sessions = ShardSessions(
-        0, store=store, clock=clock, max_bytes=1_000_000, count=lambda what: counted.update([what])
-    )
+    clock, store = VirtualClock(), MemorySessionStore(MemoryDatabase())
+    sessions = sessions_over(store)
     earlier, later = listing(5, b"said"), listing(6, b"")
     sessions.heed(later)
     sessions.heed(earlier)
@@ -31,3 +36,15 @@ async def test_changes_that_come_late_bring_nothing_back() -> None:
     held = await sessions.read(CHAT)
     assert ((0, 1), None, 1) == (taken, held.value, store.calls["read_sessions"])
     await sessions.close()
+
+
+def test_what_has_changed_stays_bounded_while_no_image_can_be_written() -> None:
+    """However many chats come and however often the writing of an image fails, only so many are remembered."""
+    sessions = sessions_over(MemorySessionStore(MemoryDatabase()))
+    for first in range(0, 3 * MAX_REVISIONS, MAX_REVISIONS):
+        taken, sessions.changed = sessions.changed, set(range(first, first + MAX_REVISIONS - 1))
+        sessions.still_changed(taken)
+        assert len(sessions.changed) <= MAX_REVISIONS
+    assert len(sessions.changed) == MAX_REVISIONS
+    sessions.still_changed({0, -1})
+    assert len(sessions.changed) == MAX_REVISIONS
