@@ -8,11 +8,22 @@ from typing import Final
 from actors.cache_shelf import LOOKS
 from actors.score import Scores
 from tests.bench.bench_hits import SEEDS, TRACES
-from tests.bench.evicting import OVERHEAD, Policy, S3Fifo, ScoredLru, Sieve, TinyLfu, farthest, fifo, lru
+from tests.bench.evicting import (
+    OVERHEAD,
+    Policy,
+    S3Fifo,
+    ScoredL1,
+    Sieve,
+    TinyLfu,
+    by_ages,
+    farthest,
+    fifo,
+    lru,
+)
 from tests.bench.kit import Effort, Row, Table
 from tests.bench.traces import Trace
 
-LRU, SCORED, BEST = "LRU", f"score, {LOOKS} looks", "farthest next use"
+LRU, SCORED, BEST = "LRU", f"L1, score of {LOOKS} looks", "farthest next use"
 AT_TENTH: Final = "hits at 10 %"
 SHARES: Final = {AT_TENTH: 0.1, "hits at 1 %": 0.01}
 MEDIAN_BYTES, LARGEST_BYTES = 8.5, 30_000  # ln of 4.9 kB: a session of some 20 messages; its bound
@@ -42,11 +53,12 @@ def run(effort: Effort) -> Table:
 def _contenders(chats: Sequence[int]) -> dict[str, Callable[[int], Policy]]:
     return {
         LRU: lru,
+        "L1, by ages": by_ages,
         "FIFO": fifo,
         "SIEVE": Sieve,
         "S3-FIFO": S3Fifo,
         "W-TinyLFU": TinyLfu,
-        SCORED: lambda bound: ScoredLru(bound, Scores()),
+        SCORED: lambda bound: ScoredL1(bound, Scores()),
         BEST: lambda bound: farthest(bound, chats),
     }
 
@@ -89,7 +101,7 @@ def _reading(values: Mapping[str, Values]) -> str:
 
     least = min(TRACES, key=lambda trace: points(trace, SCORED))
     return (
-        "Means over the seeds. LRU that lets go of the lowest score among its"
+        "Means over the seeds. To LRU, an L1 that lets go of the lowest score among its"
         f" {LOOKS} coldest gains {points('zipf 1.0', SCORED):.1f} points on Zipf 1.0, {points('scan', SCORED):.1f}"
         f" during a scan, {points('sessions', SCORED):.1f} on sessions and {points('recorded', SCORED):.1f} in recorded"
         f" conversations; its least is {points(least, SCORED):.1f} ({least}). `{BEST}` knows the future: with entries"

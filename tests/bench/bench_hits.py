@@ -55,7 +55,7 @@ def run(effort: Effort) -> Table:
 def _contenders(sizes: Sequence[int]) -> dict[str, Callable[[], Choice]]:
     return {
         SCORE: lambda: ByScore(Scores()),
-        "score, within an LRU twice as large": lambda: ByScoreWithinL1(sizes, times=2, evicting=False),
+        "score, within an L1 twice as large by ages": lambda: ByScoreWithinL1(sizes, times=2, evicting=False),
         f"score, within L1 of {LOOKS} looks": lambda: ByScoreWithinL1(sizes, times=1, evicting=True),
         RECENCY: ByRecency,
         "frequency only": ByFrequency,

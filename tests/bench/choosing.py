@@ -8,7 +8,7 @@ from statistics import mean
 from typing import Final, Protocol
 
 from actors.score import Scores
-from tests.bench.evicting import OVERHEAD, ScoredLru
+from tests.bench.evicting import OVERHEAD, ScoredL1
 from tests.bench.traces import Trace
 
 FIRST: Final = (100, 1_000)
@@ -77,10 +77,10 @@ class ByFrequency:
 
 
 class ByScoreWithinL1:
-    """Our score, asked only about what an L1 holds that is `times` as large as the image; `evicting` by it, or LRU."""
+    """Our score, asked only about what an L1 holds that is `times` as large as the image; `evicting` by it, or not."""
 
     def __init__(self, sizes: Iterable[int], *, times: int, evicting: bool) -> None:
-        self._caches = {k: ScoredLru(times * k * OVERHEAD, Scores(), asking=evicting) for k in sizes}
+        self._caches = {k: ScoredL1(times * k * OVERHEAD, Scores(), asking=evicting) for k in sizes}
 
     def touch(self, chat: int, now_s: float) -> None:
         """Take note of a request."""

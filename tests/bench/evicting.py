@@ -9,6 +9,7 @@ from typing import Final
 
 from actors.cache import Cache
 from actors.cache_entry import ENTRY_BYTES
+from actors.cache_shelf import LARGEST_SHARE
 from actors.ports import Monotonic
 from actors.score import Scores
 
@@ -30,7 +31,24 @@ class Still(Monotonic):
 
 
 def lru(bound: int) -> Policy:
-    """Our L1 without scores, as skills have it: what was used longest ago goes."""
+    """What was used longest ago goes; a giant is not kept, as in L1."""
+    shelf = _Shelf(bound)
+
+    def request(chat: int, size: int, now_s: float) -> bool:
+        if chat in shelf.sizes:
+            shelf.sizes.move_to_end(chat)
+            return True
+        if size <= bound * LARGEST_SHARE:
+            shelf.add(chat, size)
+        while shelf.over():
+            shelf.drop(next(iter(shelf.sizes)))
+        return False
+
+    return request
+
+
+def by_ages(bound: int) -> Policy:
+    """Our L1 without scores, as skills have it."""
     cache: Cache[int, int] = Cache(max_bytes=bound, ttl_s=FOREVER_S, weigh=int, clock=Still(), name="bench")
 
     def request(chat: int, size: int, now_s: float) -> bool:
@@ -214,10 +232,10 @@ class TinyLfu:
             self._probation.drop(chat if keeps else coldest)
 
 
-class ScoredLru:
+class ScoredL1:
     """Our L1 as sessions have it: of the coldest the one of the lowest score goes, the others become recent.
 
-    Without `asking` the scores it is LRU, and still counts them.
+    Without `asking` the scores it goes by ages alone, and still counts them.
     """
 
     def __init__(self, bound: int, scores: Scores, *, asking: bool = True) -> None:

@@ -17,7 +17,7 @@ from tests.bench.choosing import (
     measure,
     measure_perfect,
 )
-from tests.bench.evicting import Policy, S3Fifo, ScoredLru, Sieve, TinyLfu, farthest, fifo, lru
+from tests.bench.evicting import Policy, S3Fifo, ScoredL1, Sieve, TinyLfu, by_ages, farthest, fifo, lru
 from tests.bench.recorded import recorded
 from tests.bench.traces import MAKERS, Maker, zipf
 
@@ -30,7 +30,8 @@ POLICIES: dict[str, Callable[[int], Policy]] = {
     "sieve": Sieve,
     "s3-fifo": S3Fifo,
     "w-tinylfu": TinyLfu,
-    "score": lambda bound: ScoredLru(bound, Scores()),
+    "by ages": by_ages,
+    "score": lambda bound: ScoredL1(bound, Scores()),
 }
 
 
