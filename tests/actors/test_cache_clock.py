@@ -84,3 +84,29 @@ def test_while_nobody_renews_the_coarse_time_each_read_asks_for_the_exact_one() 
     clock.now += 0.002
     assert cache.get(1) is None
     assert (cache.stats().hits, cache.stats().expirations) == (1, 1)
+
+
+def test_the_stated_age_covers_the_key_that_lives_longest() -> None:
+    """One whose jitter is nearly all that there is, looked at just before its end, then read by a late coarse time."""
+    clock = ManualClock()
+    cache, key = make_cache(clock, stale_s=0.0), max(range(5_000), key=spread)
+    cache.put(key, b"x", 1)
+    begun = clock.now
+    clock.now += TTL_S * spread(key) - 0.001
+    assert cache.get(key) is not None
+    clock.lag_s = COARSE_S
+    clock.now += COARSE_S
+    assert cache.get(key) is not None
+    clock.now = begun + cache.max_age_s
+    assert cache.get(key) is None
+
+
+def test_a_value_in_the_last_tenth_of_its_life_is_looked_at_once() -> None:
+    """What jitter grants it is worked out then, and the hits after that ask for no exact time."""
+    clock = CountingClock()
+    cache, key = make_cache(clock), max(range(5_000), key=spread)
+    cache.put(key, b"x", 1)
+    clock.now += TTL_S
+    asked = clock.asked
+    assert [cache.get(key) is not None for _ in range(10)] == [True] * 10
+    assert clock.asked == asked + 1

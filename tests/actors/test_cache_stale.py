@@ -152,3 +152,23 @@ async def test_age_counts_from_when_the_store_was_asked() -> None:
     await reader
     cache.get(1)
     assert cache.stats().stale_hits == 1
+
+
+async def test_a_confirmation_ends_the_backoff() -> None:
+    """The store has answered: the next failure of a refresh is the first again."""
+    clock, loader = ManualClock(), GatedLoader()
+    cache = await stale_cache(clock)
+    for confirmed in (False, False, True):
+        if confirmed:
+            cache.confirm(clock.now)
+            assert not cache.is_due(1)
+            await cache.get_or_load(1, loader)  # a hit
+            clock.now += FRESH_S
+        assert cache.is_due(1)
+        await cache.get_or_load(1, loader)
+        await settle()
+        loader.fail(StoreDown("down"))
+        await settle()
+        assert not cache.is_due(1)
+        clock.now += RETRY_S if confirmed else 2 * RETRY_S
+    assert cache.is_due(1)
