@@ -1,7 +1,6 @@
 """One pool: the containers of a function for one set of parameters, as many as its queue and its settings want."""
 
 import signal
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -10,8 +9,9 @@ import structlog
 from modal_proto import api_pb2
 
 from app.plane.calls import Answers, Call, Status, failed
-from app.plane.containers import Container, State
+from app.plane.containers import Container, State, now_s
 from app.plane.definition import Definition, with_options
+from app.plane.errors import missing
 from app.plane.functions import Function
 from app.plane.options import Options
 from app.plane.queues import Queue, Turn
@@ -43,6 +43,8 @@ class Pool:
     queue: Queue = field(init=False)
     _overrides: Any = field(default_factory=api_pb2.AutoscalerSettings)
     _used: bool = False
+    _failed_at: float = 0.0
+    """When the last failed start was counted."""
     _not_before: float = 0.0
     _wanted_until: float = 0.0
     _scaling: Scaling | None = None
@@ -87,10 +89,12 @@ class Pool:
     def load(self) -> int:
         """Inputs that wait or run, or requests in flight; 1 while a server that nobody serves is asked for."""
         busy = len(self.queue.waiting) + sum(container.busy for container in self.containers.values())
-        return busy or int(time.monotonic() < self._wanted_until)
+        return busy or int(now_s() < self._wanted_until)
 
     def put(self, call: Call) -> None:
-        """Queue a call; raises RESOURCE_EXHAUSTED."""
+        """Queue a call; raises RESOURCE_EXHAUSTED, and NOT_FOUND when the function is no more."""
+        if self.retired:  # it was stopped while a caller was on its way here
+            raise missing(f"no function {self.id}: {self.name} was stopped")
         if not self._used:
             self._used, self._scaling = True, None
         self.queue.put(call)
@@ -111,7 +115,7 @@ class Pool:
         """Of a server: the ready container with the fewest requests in flight; the wish for one is noted."""
         ready = [container for container in self.containers.values() if container.state is State.READY]
         if not ready:
-            self._wanted_until = time.monotonic() + self.scaling.window_s
+            self._wanted_until = now_s() + self.scaling.window_s
             self.reconcile()
             return None
         return min(ready, key=lambda container: container.requests)
@@ -121,7 +125,7 @@ class Pool:
         self.containers.pop(container.id, None)
         self.queue.gone(container)
         if not container.was_ready and not container.asked_to_end:
-            self._failed_to_start(container, code)
+            self._failed_to_start(container, f"it ended with code {code}")
         self.reconcile()
 
     def update(self, settings: Any) -> Any:
@@ -188,12 +192,12 @@ class Pool:
 
     def tick(self) -> None:
         """Look for what only the clock tells: idle containers, starts that take too long, pauses that are over."""
-        now, limit_s = time.monotonic(), self._startup_s
+        now, limit_s = now_s(), self._startup_s
         for container in list(self.containers.values()):
             if container.state is State.STARTING and now - container.began > limit_s:
-                late = f"{self.name} was not ready within its startup timeout of {limit_s:g} s"
-                container.failure = container.failure or failed(Status.GENERIC_STATUS_INIT_FAILURE, late)
                 container.kill()
+                late = f"{self.name} was not ready within its startup timeout of {limit_s:g} s"
+                self._failed_to_start(container, late)
         self.reconcile()
 
     # ------------------------------------------------------------ helpers
@@ -225,7 +229,7 @@ class Pool:
             self.drain(container)
 
     def _start(self, count: int) -> None:
-        if not self.function.capacity or time.monotonic() < self._not_before:
+        if not self.function.capacity or now_s() < self._not_before:
             return
         if self.scaling.most:
             count = min(count, self.scaling.most - len(self.containers))
@@ -234,19 +238,25 @@ class Pool:
                 return
 
     def _end_idle(self, current: list[Container], surplus: int) -> None:
-        since = time.monotonic() - self.scaling.window_s
+        since = now_s() - self.scaling.window_s
         idle = [c for c in current if c.state is State.READY and not c.busy and c.idle_since < since]
         for container in sorted(idle, key=lambda container: container.idle_since)[:surplus]:
             log.info("container_idle", container=container.id, function=self.name)
             self.drain(container)
 
-    def _failed_to_start(self, container: Container, code: int) -> None:
-        if time.monotonic() < self._not_before:
-            return  # it was started together with the one that made the others wait
+    def _failed_to_start(self, container: Container, why: str) -> None:
+        """Count it, unless it began before the last one failed: what starts together fails as one."""
+        if container.version != self.function.version or container.began < self._failed_at:
+            return
         self.failures += 1
         pause_s = min(self.limits.crash_first_s * 2 ** (self.failures - 1), self.limits.crash_most_s)
-        self._not_before = time.monotonic() + pause_s
-        reason = container.failure.exception if container.failure else f"it ended with code {code}"
-        log.warning("container_start_failed", function=self.name, reason=reason, pause_s=pause_s)
-        if self.failures >= self.limits.crash_gives_up:
-            self.queue.fail_waiting(container.failure or failed(Status.GENERIC_STATUS_INIT_FAILURE, reason))
+        self._failed_at = now_s()
+        self._not_before = self._failed_at + pause_s
+        result = container.failure or failed(Status.GENERIC_STATUS_INIT_FAILURE, why)
+        log.warning("container_start_failed", function=self.name, reason=result.exception, pause_s=pause_s)
+        if self.failures >= self.limits.crash_gives_up and not self._any_ready:
+            self.queue.fail_waiting(result)
+
+    @property
+    def _any_ready(self) -> bool:
+        return any(container.state is State.READY for container in self.containers.values())

@@ -43,7 +43,10 @@ class Queue:
     changed: Callable[[], None]
     """Called when there is more or less to run."""
     waiting: deque[Call] = field(default_factory=deque)
-    _takers: deque[tuple[Container, Taker]] = field(default_factory=deque)
+    _takers: dict[Taker, Container] = field(default_factory=dict)
+    """Containers that wait for an input, the longest first."""
+    _resting: set[Call] = field(default_factory=set)
+    """Between two attempts."""
 
     @property
     def timeout_s(self) -> float:
@@ -54,27 +57,24 @@ class Queue:
         """Have a container take it: one that waits now, or the next that asks; raises RESOURCE_EXHAUSTED."""
         if len(self.waiting) >= self.limits.most_queued:
             raise exhausted(f"inputs for {self.name} than the {len(self.waiting)} that wait")
-        self._offer(call)
+        self.waiting.append(call)
+        self._match()
         self.changed()
 
     async def take(self, container: Container) -> Call | Turn:
         """The next input for that container."""
         if container.state is not State.READY:
             return Turn.OVER
-        if self.waiting:
-            return self._assign(self.waiting.popleft(), container)
-        return await self._wait_for_input(container)
+        call = self._next(container)
+        return self._assign(call, container) if call else await self._wait_for_input(container)
 
     def answered(self, container: Container, item: Any) -> None:
         """Take an output (api_pb2.FunctionPutOutputsItem) from a container."""
         call = container.active.pop((item.input_id, item.retry_count), None)
         container.touch()
-        if call is None or not _runs(call, container, item.retry_count):
-            return
-        if item.result.status == Status.GENERIC_STATUS_TERMINATED and not call.cancelled:
-            self._lost(call)  # the container ends under it: a preempted input runs again
-        else:
-            self.settle(call, item.result, item.data_format, container.id)
+        if call is not None and _runs(call, container, item.retry_count):
+            self._put_out(call, container, item)
+        self._match()
         self.changed()
 
     def settle(self, call: Call, result: Any, data_format: int = 0, container_id: str = "") -> None:
@@ -97,54 +97,87 @@ class Queue:
 
     def dismiss(self, container: Container) -> None:
         """Answer a container that waits for an input with its end."""
-        for waiting, taker in self._takers:
+        for taker, waiting in self._takers.items():
             if waiting is container and not taker.done():
                 taker.set_result(Turn.OVER)
 
     def gone(self, container: Container) -> None:
         """A container ended: what it ran runs elsewhere, and first."""
-        self._takers = deque(taker for taker in self._takers if taker[0] is not container)
-        for (_, attempt), call in list(container.active.items()):
-            if _runs(call, container, attempt):
-                self._lost(call)
+        self._takers = {taker: waiting for taker, waiting in self._takers.items() if waiting is not container}
+        lost = [call for (_, attempt), call in container.active.items() if _runs(call, container, attempt)]
         container.active.clear()
+        for call in reversed(lost):  # each goes to the front
+            self._lost(call)
+        self._match()
 
     def fail_waiting(self, result: Any) -> None:
-        """Answer everything that waits, without another attempt."""
-        waiting, self.waiting = list(self.waiting), deque()
+        """Answer everything that waits, for a container or for its next attempt, without another attempt."""
+        waiting, self.waiting, self._resting = [*self.waiting, *self._resting], deque(), set()
         for call in waiting:
             call.retries = 0
             self.settle(call, result)
 
     # ------------------------------------------------------------ helpers
 
-    def _offer(self, call: Call, *, first: bool = False) -> None:
-        while self._takers:
-            container, taker = self._takers.popleft()
-            if not taker.done() and container.state is State.READY:
+    def _match(self) -> None:
+        """Give what waits to who waits for it, the oldest to the one that has waited for longest."""
+        if not self.waiting:
+            return
+        for taker, container in list(self._takers.items()):
+            if taker.done() or container.state is not State.READY:
+                continue
+            call = self._next(container)
+            if call is not None:
+                del self._takers[taker]
                 taker.set_result(self._assign(call, container))
-                return
-        if first:
-            self.waiting.appendleft(call)
-        else:
-            self.waiting.append(call)
+
+    def _next(self, container: Container) -> Call | None:
+        """Take out the oldest that may run there: not where an attempt of it still runs, since a cancellation
+        names an input and would hit both."""
+        for call in self.waiting:
+            if not any((call.input_id, attempt) in container.active for attempt in range(call.attempt)):
+                self.waiting.remove(call)
+                return call
+        return None
 
     async def _wait_for_input(self, container: Container) -> Call | Turn:
         loop = asyncio.get_running_loop()
         taker: Taker = loop.create_future()
-        self._takers.append((container, taker))
+        self._takers[taker] = container
         timer = loop.call_later(TAKE_S, _ask_again, taker)
         try:
             return await taker
+        except asyncio.CancelledError:
+            self._give_back(taker, container)
+            raise
         finally:
             timer.cancel()
             taker.cancel()  # of a container that went away while it waited
+            self._takers.pop(taker, None)
+
+    def _give_back(self, taker: Taker, container: Container) -> None:
+        """Who asked went away in the moment in which it was given an input: it never saw it."""
+        call = taker.result() if taker.done() and not taker.cancelled() else None
+        if not isinstance(call, Call) or not _runs(call, container, call.attempt):
+            return
+        container.active.pop((call.input_id, call.attempt), None)
+        call.stop_timer()
+        call.container = None
+        self.waiting.appendleft(call)
+        self._match()
+        self.changed()
 
     def _assign(self, call: Call, container: Container) -> Call:
         call.container, call.began = container, time.time()
         container.active[(call.input_id, call.attempt)] = call
         call.timer = asyncio.get_running_loop().call_later(self.timeout_s, self._timed_out, call)
         return call
+
+    def _put_out(self, call: Call, container: Container, item: Any) -> None:
+        if item.result.status == Status.GENERIC_STATUS_TERMINATED and not call.cancelled:
+            self._lost(call)  # the container ends under it: a preempted input runs again
+        else:
+            self.settle(call, item.result, item.data_format, container.id)
 
     def _timed_out(self, call: Call) -> None:
         log.warning("input_timed_out", function=self.name, input=call.input_id, timeout_s=self.timeout_s)
@@ -168,12 +201,15 @@ class Queue:
         call.retries -= 1
         call.attempt += 1
         call.container = None
+        self._resting.add(call)
         most_ms = policy.max_delay_ms or RETRY_MOST_MS
         asyncio.get_running_loop().call_later(min(delay_ms, most_ms) / 1000, self._again, call)
 
     def _again(self, call: Call) -> None:
+        self._resting.discard(call)
         if not call.done:
-            self._offer(call)
+            self.waiting.append(call)
+            self._match()
             self.changed()
 
     def _lost(self, call: Call) -> None:
@@ -181,7 +217,7 @@ class Queue:
         call.container = None
         call.losses += 1
         if call.losses <= self.limits.redeliveries:
-            self._offer(call, first=True)
+            self.waiting.appendleft(call)
             return
         why = f"{call.losses} containers ended under this input"
         self.settle(call, failed(Status.GENERIC_STATUS_INTERNAL_FAILURE, why))

@@ -1,0 +1,1 @@
+"""The pools of the plane without processes, on virtual time."""
