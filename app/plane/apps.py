@@ -8,7 +8,8 @@ from typing import Any, Final
 import structlog
 from modal_proto import api_pb2
 
-from app.plane.errors import missing, stopped
+from app.plane.definition_check import check_environment
+from app.plane.errors import missing, stopped, unknown
 from app.plane.functions import Function, Functions
 from app.plane.ids import Ids
 from app.plane.logs import Logs
@@ -107,6 +108,7 @@ class Apps:
 
     async def by_name(self, request: Any) -> Any:
         """AppGetByDeploymentName."""
+        check_environment(request)
         response = api_pb2.AppGetByDeploymentNameResponse(environment_name=ENVIRONMENT)
         found = [app for app in self._apps.values() if app.name == request.name and app.deployed_at]
         if found:
@@ -120,12 +122,14 @@ class Apps:
 
     async def look_up(self, request: Any) -> Any:
         """AppGetOrCreate, of an app that is deployed: one that was made here would hold nothing."""
+        check_environment(request)
         app = self.named(request.app_name)
         described = api_pb2.AppHandleMetadata(description=app.name, lifecycle=app.lifecycle)
         return api_pb2.AppGetOrCreateResponse(app_id=app.id, handle_metadata=described)
 
     async def create(self, request: Any) -> Any:
         """AppCreate."""
+        check_environment(request)
         app = App(self.ids.make("ap"), request.description, request.app_state)
         self._apps[app.id] = app
         self._forget_oldest()
@@ -138,6 +142,8 @@ class Apps:
     async def publish(self, request: Any) -> Any:
         """AppPublish: what the deploy defined is in force, all at once."""
         app, now = self.get(request.app_id), time.time()
+        if request.staged:
+            raise unknown("staged deploys")
         gone = set(app.functions.values()) - set(request.function_ids.values())
         app.functions, app.classes = dict(request.function_ids), dict(request.class_ids)
         app.state, app.version = request.app_state, app.version + 1
@@ -156,6 +162,7 @@ class Apps:
 
     async def function(self, request: Any) -> Any:
         """FunctionGet: by its app's name and its own."""
+        check_environment(request)
         app = self.named(request.app_name)
         if request.object_tag not in app.functions:
             raise missing(f"Function '{request.object_tag}' is not in app '{app.name}'")
@@ -166,6 +173,7 @@ class Apps:
 
     async def cls(self, request: Any) -> Any:
         """ClassGet."""
+        check_environment(request)
         app = self.named(request.app_name)
         if request.object_tag not in app.classes:
             raise missing(f"Class '{request.object_tag}' is not in app '{app.name}'")

@@ -1,49 +1,28 @@
-"""A function as its deploy defined it: what of it the plane can't run, its metadata, and options laid over it."""
+"""A function as its deploy defined it: its metadata, and options laid over it."""
 
-from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Any
 
 from modal_proto import api_pb2
 
-from app.plane.errors import malformed, unknown
-from app.plane.timing import pause_s
-
-Definition = Any  # api_pb2.Function; its stub names no private fields, and the client fills some
-
-REFUSED: Final[Iterable[tuple[str, Callable[[Definition], bool]]]] = (
-    ("@modal.batched", lambda function: bool(function.batch_max_size)),
-    ("GPUs", lambda function: bool(function.resources.gpu_config.gpu_type)),
-    ("clusters", lambda function: getattr(function, "_experimental_group_size") > 1),  # noqa: B009 - not in the stub
-    ("proxies", lambda function: bool(function.proxy_id)),
-    ("network file systems", lambda function: bool(function.shared_volume_mounts)),
-    ("bucket mounts", lambda function: bool(function.cloud_bucket_mounts)),
-    ("generators", lambda function: function.function_type == api_pb2.Function.FUNCTION_TYPE_GENERATOR),
-)
-"""Left out, code would run and do something else than on Modal. Web functions are generators, but served elsewhere."""
-
-
-def check(function: Definition) -> None:
-    """Refuse by name what can't be run, and a schedule that can't be read."""
-    if function.schedule.WhichOneof("schedule_oneof"):
-        _check_schedule(function)
-    if function.webhook_config.type:
-        return
-    for what, asks in REFUSED:
-        if asks(function):
-            raise unknown(f"{what}, which {function.function_name} asks for")
+from app.plane.definition_check import Definition, check, check_options
 
 
 def with_options(function: Definition, options: Any) -> Definition:
-    """A copy with what `with_options` and its like say; resources and regions mean nothing here."""
+    """A copy with what `with_options` and its like say; raises UNIMPLEMENTED for what can't be had here."""
+    check_options(options, function.function_name)
     changed = api_pb2.Function()
     changed.CopyFrom(function)
     for name in ("timeout_secs", "max_concurrent_inputs", "target_concurrent_inputs"):
         if options.HasField(name):
             setattr(changed, name, getattr(options, name))
-    if options.HasField("retry_policy"):
-        changed.retry_policy.CopyFrom(options.retry_policy)
+    if options.HasField("max_concurrent_inputs") and not options.HasField("target_concurrent_inputs"):
+        changed.ClearField("target_concurrent_inputs")  # it belonged to the maximum that is replaced
+    for name in ("retry_policy", "resources"):
+        if options.HasField(name):
+            getattr(changed, name).CopyFrom(getattr(options, name))
     _replace_lists(changed, options)
     _replace_scaling(changed, options)
+    check(changed)
     return changed
 
 
@@ -76,13 +55,6 @@ def summary(function: Definition) -> Any:
 
 
 # ---------------------------------------------------------------- helpers
-
-
-def _check_schedule(function: Definition) -> None:
-    try:
-        pause_s(function.schedule)
-    except ValueError as wrong:
-        raise malformed(f"the schedule of {function.function_name}: {wrong}") from None
 
 
 def _handle(described: Any, app_id: str) -> Any:

@@ -6,7 +6,8 @@ from typing import Any
 
 from modal_proto import api_pb2
 
-from app.plane.definition import Definition, check, metadata, summary
+from app.plane.definition import metadata, summary
+from app.plane.definition_check import Definition, check, check_request
 from app.plane.errors import missing
 from app.plane.ids import Ids
 
@@ -83,6 +84,7 @@ class Functions:
     async def create(self, request: Any) -> Any:
         """FunctionCreate: its definition, in force from AppPublish on."""
         function = self.get(request.existing_function_id)
+        check_request(request)
         definition = request.function
         check(definition)
         if definition.is_server or definition.webhook_config.type:

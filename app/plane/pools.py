@@ -10,7 +10,8 @@ from modal_proto import api_pb2
 
 from app.plane.calls import Answers, Call, Status, failed
 from app.plane.containers import Container, State, now_s
-from app.plane.definition import Definition, with_options
+from app.plane.definition import with_options
+from app.plane.definition_check import Definition
 from app.plane.errors import missing
 from app.plane.functions import Function
 from app.plane.options import Options
@@ -221,8 +222,10 @@ class Pool:
         old = [container for container in alive if container.version != self.function.version]
         if not wanted or any(container.state is State.READY for container in current):
             leaving = old
-        elif self.scaling.most and len(self.containers) >= self.scaling.most and len(current) < wanted:
-            leaving = old[:1]
+        elif self.scaling.most and len(alive) == len(self.containers) >= self.scaling.most and not current:
+            leaving = [
+                min(old, key=lambda container: container.busy)
+            ]  # the others serve until a first new one can
         else:
             return
         for container in leaving:

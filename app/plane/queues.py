@@ -12,7 +12,7 @@ import structlog
 
 from app.plane.calls import RETRIED, Answers, Call, Status, failed
 from app.plane.containers import Container, State
-from app.plane.definition import Definition
+from app.plane.definition_check import Definition
 from app.plane.errors import exhausted
 from app.plane.options import Options
 

@@ -8,6 +8,7 @@ from modal_proto import api_pb2
 
 from app.plane.calls import Answers
 from app.plane.containers import Container
+from app.plane.definition import with_options
 from app.plane.errors import exhausted
 from app.plane.functions import Function, Functions
 from app.plane.ids import Ids
@@ -56,11 +57,12 @@ class Pools:
         return found
 
     async def bind(self, request: Any) -> Any:
-        """FunctionBindParams: the pool of these parameters and options."""
+        """FunctionBindParams: the pool of these parameters and options; raises UNIMPLEMENTED for what it can't have."""
         function = self.functions.get(request.function_id)
         options = request.function_options.SerializeToString(deterministic=True)
         key = (function.id, bytes(request.serialized_params), options)
         if key not in self._keys:
+            with_options(function.live, request.function_options)  # nothing is kept of what is refused
             pool_id = self.ids.make("fu")
             laid_over = request.function_options if options else None
             pool = Pool(pool_id, function, key[1], laid_over, self.options, self.answers, self.launch)

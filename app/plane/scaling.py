@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from app.plane.definition import Definition
+from app.plane.definition_check import Definition
 
 
 @dataclass(frozen=True, slots=True)

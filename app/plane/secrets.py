@@ -7,6 +7,7 @@ from typing import Any
 
 from modal_proto import api_pb2
 
+from app.plane.definition_check import check_environment
 from app.plane.errors import missing
 from app.plane.ids import Ids
 
@@ -25,6 +26,7 @@ class Secrets:
 
     async def get_or_create(self, request: Any) -> Any:
         """SecretGetOrCreate: find one by its name, or keep the one that is given."""
+        check_environment(request)
         name = request.deployment_name
         if request.env_dict or request.object_creation_type:
             return api_pb2.SecretGetOrCreateResponse(secret_id=self._keep(name, request.env_dict))

@@ -8,6 +8,7 @@ from typing import Any
 from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2
 
+from app.plane.definition_check import check_environment
 from app.plane.errors import missing, unknown
 from app.plane.ids import Ids
 
@@ -21,6 +22,7 @@ class Volumes:
 
     async def get_or_create(self, request: Any) -> Any:
         """VolumeGetOrCreate; whether one exists is asked of the disk, which outlives the plane."""
+        check_environment(request)
         name = request.deployment_name
         if not re.fullmatch(r"[\w][\w.-]*", name):
             raise unknown(f"a volume without a name, or one called {name!r}")

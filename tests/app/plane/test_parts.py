@@ -10,7 +10,6 @@ from modal_proto import api_pb2
 
 from app.plane.code import HOME, Code
 from app.plane.cron import Cron
-from app.plane.definition import check
 from app.plane.ids import Ids
 from app.plane.images import Images
 from app.plane.logs import Logs
@@ -197,38 +196,3 @@ async def test_logs_keep_the_last_lines_of_each_app(tmp_path: Path) -> None:
     request.until.seconds += 60
     fetched = await logs.fetch(request)
     assert ["line 3\n"] == [item.data for batch in fetched.batches for item in batch.items]
-
-
-@pytest.mark.parametrize(
-    ("schedule", "told"),
-    [
-        (api_pb2.Schedule(cron=api_pb2.Schedule.Cron(cron_string="never")), "no cron line"),
-        (
-            api_pb2.Schedule(cron=api_pb2.Schedule.Cron(cron_string="* * * * *", timezone="Atlantis")),
-            "Atlantis",
-        ),
-    ],
-)
-def test_a_schedule_that_can_not_be_read_is_refused_at_the_deploy(
-    schedule: api_pb2.Schedule, told: str
-) -> None:
-    """And not found out when it never runs."""
-    with pytest.raises(GRPCError, match=told):
-        check(api_pb2.Function(function_name="some", schedule=schedule))
-
-
-@pytest.mark.parametrize(
-    ("function", "told"),
-    [
-        (api_pb2.Function(function_name="some", batch_max_size=2), "@modal.batched, which some asks for"),
-        (api_pb2.Function(function_name="some", proxy_id="pr-1"), "proxies"),
-        (
-            api_pb2.Function(function_name="some", function_type=api_pb2.Function.FUNCTION_TYPE_GENERATOR),
-            "generators",
-        ),
-    ],
-)
-def test_what_would_run_differently_is_refused_at_the_deploy(function: api_pb2.Function, told: str) -> None:
-    """By its name."""
-    with pytest.raises(GRPCError, match=told):
-        check(function)
