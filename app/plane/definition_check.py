@@ -44,6 +44,13 @@ KNOWN_OPTIONS: Final = _names(
 )
 """The same of api_pb2.FunctionOptions, which `with_options` and its like fill."""
 
+KNOWN_SETTINGS: Final = _names(
+    """
+    buffer_containers max_containers min_containers scaledown_window target_concurrency target_concurrency_float
+    """
+)
+"""The same of api_pb2.AutoscalerSettings."""
+
 WORDS: Final[Mapping[str, str]] = {
     "_experimental_enable_gpu_snapshot": "snapshots of GPUs",
     "_experimental_fabric_size": "clusters",
@@ -76,8 +83,6 @@ PARTS: Final[Iterable[tuple[str, Callable[[Definition], bool]]]] = (
     ("RDMA", lambda function: bool(function.resources.rdma)),
     ("sub_path of a volume", lambda function: any(mount.sub_path for mount in function.volume_mounts)),
     ("max_inputs but 1", lambda function: function.max_inputs > 1),
-    ("scaleup_window", lambda function: bool(function.autoscaler_settings.scaleup_window)),
-    ("scaledown_rate_limit", lambda function: bool(function.autoscaler_settings.scaledown_rate_limit)),
     ("a closed network", lambda function: function.network_access.network_access_type not in OPEN),
     ("HTTP/2", lambda function: bool(function.http_config.h2_enabled)),
     ("direct servers", lambda function: bool(function.http_config.HasField("lift_and_shift_config"))),
@@ -93,6 +98,7 @@ def check(function: Definition) -> None:
     if function.webhook_config.type:  # it never runs: its address says so
         return
     _check_fields(function, KNOWN, function.function_name)
+    check_settings(function.autoscaler_settings, function.function_name)
     for what, asks in PARTS:
         if asks(function):
             raise unknown(f"{what}, which {function.function_name} asks for")
@@ -101,6 +107,11 @@ def check(function: Definition) -> None:
 def check_options(options: Any, name: str) -> None:
     """Refuse by name what of api_pb2.FunctionOptions can't be laid over a function."""
     _check_fields(options, KNOWN_OPTIONS, name)
+
+
+def check_settings(settings: Any, name: str) -> None:
+    """Refuse by name what of api_pb2.AutoscalerSettings the plane does not scale by."""
+    _check_fields(settings, KNOWN_SETTINGS, name)
 
 
 def check_request(request: Any) -> None:

@@ -11,7 +11,7 @@ from modal_proto import api_pb2
 from app.plane.calls import Answers, Call, Status, failed
 from app.plane.containers import Container, State, now_s
 from app.plane.definition import with_options
-from app.plane.definition_check import Definition
+from app.plane.definition_check import Definition, check_settings
 from app.plane.errors import missing
 from app.plane.functions import Function
 from app.plane.options import Options
@@ -130,7 +130,11 @@ class Pool:
         self.reconcile()
 
     def update(self, settings: Any) -> Any:
-        """Lay settings over the deployed ones until the next deploy, and give those now in force."""
+        """Lay settings over the deployed ones until the next deploy, and give those now in force.
+
+        Raises UNIMPLEMENTED for what it does not scale by.
+        """
+        check_settings(settings, self.name)
         for described, value in settings.ListFields():
             setattr(self._overrides, described.name, value)
         self._scaling = None

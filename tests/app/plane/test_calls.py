@@ -139,14 +139,39 @@ async def test_a_failing_function_gets_the_attempts_of_its_policy(toy: Deployed)
 
 
 async def test_an_input_over_its_timeout_is_told_so_and_stopped(toy: Deployed) -> None:
-    """Modal's own exception comes, and the function still works."""
+    """Modal's own exception comes, the code is cancelled, and its container goes on with other inputs."""
     with pytest.raises(modal.exception.FunctionTimeoutError, match="1 s"):
         await toy.function("hasty").remote.aio(30)
+    before = {container.pid for container in toy.plane.containers("hasty")}
+    await until(lambda: "hasty let go" in notes(toy))
     assert 0 == await toy.function("hasty").remote.aio(0)
+    assert before == {container.pid for container in toy.plane.containers("hasty")}
+
+
+async def test_a_container_for_a_single_use_is_not_used_again(toy: Deployed) -> None:
+    """It ends after its input, and the next call has another process."""
+    once = toy.function("once")
+    assert await once.remote.aio() != await once.remote.aio()
+
+
+async def test_a_caller_may_ask_for_other_attempts(toy: Deployed) -> None:
+    """`with_options` is honoured for its own containers only, and refused by name where it can't be."""
+    retries = modal.Retries(max_retries=2, initial_delay=0.0, backoff_coefficient=1.0)
+    with pytest.raises(ValueError, match="as asked"):
+        await toy.cls("Counter").with_options(retries=retries)(name="tough").fail.remote.aio()
+    assert 3 == notes(toy).count("failed tough")
+    with pytest.raises(modal.exception.UnimplementedError, match="know GPUs, which Counter"):
+        await toy.cls("Counter").with_options(gpu="A100")(name="strong").add.remote.aio()
+
+
+async def test_a_class_that_does_not_start_in_time_tells_its_callers_so(toy: Deployed) -> None:
+    """Each start is killed when its time is over."""
+    with pytest.raises(modal.exception.Error, match="startup timeout of 1 s"):
+        await toy.cls("Late")().ask.remote.aio()
 
 
 async def test_a_class_that_can_not_start_tells_its_callers_why(toy: Deployed) -> None:
-    """After some starts, each later than the one before, waiting calls get the exception of the last."""
+    """After some starts, waiting calls get the exception of the last."""
     with pytest.raises(RuntimeError, match="no way to start"):
         await toy.cls("Broken")().ask.remote.aio()
     assert 2 == notes(toy).count("tried")

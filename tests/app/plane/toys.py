@@ -47,6 +47,7 @@ class Counter:
 
     @modal.method()
     async def fail(self):
+        note(f"failed {self.name}")
         raise ValueError("as asked")
 
 
@@ -110,6 +111,17 @@ class Broken:
         return "never"
 
 
+@app.cls(image=image, startup_timeout=1)
+class Late:
+    @modal.enter()
+    def start(self):
+        time.sleep(60)
+
+    @modal.method()
+    def ask(self):
+        return "never"
+
+
 @app.function(image=image, retries=modal.Retries(max_retries=2, initial_delay=0.0, backoff_coefficient=1.0))
 def third_time():
     note("attempt")
@@ -119,9 +131,18 @@ def third_time():
 
 
 @app.function(image=image, timeout=1, startup_timeout=60)
-def hasty(seconds):
-    time.sleep(seconds)
+async def hasty(seconds):
+    try:
+        await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        note("hasty let go")
+        raise
     return seconds
+
+
+@app.function(image=image, single_use_containers=True)
+def once():
+    return os.getpid()
 
 
 @app.function(image=image, schedule=modal.Period(seconds=1))

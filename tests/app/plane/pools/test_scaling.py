@@ -4,6 +4,7 @@ import signal
 from typing import Any
 
 import pytest
+from grpclib.exceptions import GRPCError
 from modal_proto import api_pb2
 
 from app.plane.calls import Status
@@ -134,6 +135,14 @@ async def test_of_containers_over_a_lower_limit_the_idle_ones_end() -> None:
     ward.pool.update(api_pb2.AutoscalerSettings(min_containers=0, max_containers=1))
     await ward.passes(11)
     assert (State.READY, State.ENDING) == (busy.state, idle.state)
+
+
+async def test_a_setting_that_means_nothing_here_is_refused() -> None:
+    """And those beside it are not laid over either."""
+    ward = Ward()
+    with pytest.raises(GRPCError, match="know scaleup_window, which some asks for"):
+        ward.pool.update(api_pb2.AutoscalerSettings(min_containers=1, scaleup_window=5))
+    assert ([], 0) == (ward.started, ward.pool.settings.min_containers)
 
 
 async def test_a_deploy_ends_new_settings() -> None:
