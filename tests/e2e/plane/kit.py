@@ -1,7 +1,6 @@
 """Firstlight on a plane of its own, with a simulated Telegram before and behind it."""
 
 import asyncio
-import resource
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -25,6 +24,7 @@ from tests.app.plane.kit import Deployed, running, until
 from tests.e2e.kill_kit import ALL, PACE, STATES, until_all_ended
 from tests.e2e.kill_verdict import ASK, LIST, LIST_EVERY, against_history, against_transcript, is_stale
 from tests.e2e.kit import SECRET
+from tests.e2e.plane.timed import Took
 from tests.e2e.plane.tree import BEGAN, HOLD
 
 APP: Final = "claude-agents"
@@ -44,7 +44,7 @@ class OnPlane:
         self.deployed, self.telegram, self.store = deployed, telegram, store
         self.home = deployed.home
         self.hold, self.began = self.home / "hold", self.home / "began"
-        self.deploy_cpu_s = 0.0
+        self.first_deploy: Took | None = None
         self._said: Counter[int] = Counter()
 
     @property
@@ -54,10 +54,8 @@ class OnPlane:
 
     async def deploy(self, tree: Path, **settings: str) -> None:
         """`modal deploy modal_app.py` of that tree, with these settings in its environment."""
-        before = _cpu_of_children_s()
         environ = {"PYTHONPATH": str(tree), "TELEGRAM_API_URL": self.telegram.url} | settings
         await self.deployed.modal("deploy", str(tree / "modal_app.py"), **environ)
-        self.deploy_cpu_s = _cpu_of_children_s() - before
 
     def containers(self, function: str, state: str = "ready") -> list[ContainerInfo]:
         """Those of a function in that state."""
@@ -184,9 +182,3 @@ def _secrets(store: str, telegram: TelegramSimulator) -> dict[str, dict[str, str
 
 def _of_chat(records: Sequence[UpdateRecord], chat: int) -> list[UpdateRecord]:
     return sorted((each for each in records if each.chat == chat), key=lambda record: record.update)
-
-
-def _cpu_of_children_s() -> float:
-    """Of all processes that this one has waited for."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime

@@ -9,6 +9,7 @@ from contracts.warming import ActorStats, StoreUse
 from tests.app.plane.kit import ROOT, until
 from tests.e2e.plane.kit import ACTORS, AGENT, GATEWAY, REPLY_S, SESSIONS, SKILLS, OnPlane, on_plane
 from tests.e2e.plane.outside import admin_script, old_function
+from tests.e2e.plane.timed import timed
 
 pytestmark = [
     pytest.mark.modal,
@@ -18,9 +19,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*update_autoscaler:modal.exception.DeprecationError"),
 ]
 
-DEPLOY_CPU_S = (
-    3.0  # the promise is 3 s on a machine of one's own, and the processor's time is what that takes
-)
+DEPLOY_S = 3.0  # the promise, for a machine of two cores that does nothing else
 CHAT, OTHER_CHAT, CHAT_OF_OLD = 41, 42, 43
 CHATS = range(1, 31)
 TO_ZERO = {
@@ -34,14 +33,22 @@ TO_ZERO = {
 async def app(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[OnPlane]:
     """The app, deployed once for all tests here."""
     async with on_plane(tmp_path_factory.mktemp("app")) as app:
-        await app.deploy(ROOT)
+        app.first_deploy = await timed(app.deploy(ROOT))
         await app.open_webhook()
         yield app
 
 
-async def test_a_deploy_takes_under_three_seconds_and_the_first_webhook_is_answered(app: OnPlane) -> None:
-    """From `modal deploy modal_app.py` as it is to an answer at Telegram, by a container of each kind."""
-    assert app.deploy_cpu_s < DEPLOY_CPU_S
+async def test_a_deploy_takes_under_three_seconds(app: OnPlane) -> None:
+    """`modal deploy modal_app.py` as it is: by the clock, since a deploy that waits for something is slow, too.
+
+    On a machine that others use at the same time the clock tells of them; there the processor's time is judged.
+    """
+    assert app.first_deploy is not None
+    assert app.first_deploy.judged_s < DEPLOY_S, app.first_deploy
+
+
+async def test_the_first_webhook_is_answered(app: OnPlane) -> None:
+    """By a container of each kind."""
     app.telegram.say(CHAT, "hello")
     (reply, *_) = await app.telegram.wait_for_reply(CHAT, deadline_s=REPLY_S)
     assert reply.text

@@ -107,19 +107,30 @@ async def test_a_container_that_is_ready_ends_the_row_of_failures() -> None:
 
 
 async def test_a_deploy_ends_the_pause() -> None:
-    """What failed was the code before; an old container that still fails is not held against the new one."""
+    """What failed was the code before."""
     ward = Ward(**BACKOFF | {"crash_first_s": 4.0})
     ward.call()
-    ward.call()
-    old, also_old = ward.started
-    await ward.passes(0.25)
-    old.die(1)
+    ward.started[0].die(1)
+    await ward.passes(TICK_S)
+    assert [] == ward.alive
     ward.deploy()
-    await ward.passes(0.25)
-    assert [2, 2] == [container.version for container in ward.alive if container.version == 2]
-    assert State.STARTING is also_old.state
-    also_old.die(1)
-    assert 0 == ward.pool.failures
+    assert [2] == [container.version for container in ward.alive]
+    await ward.passes(TICK_S)
+    ward.alive[0].die(1)
+    await ward.passes(4)
+    assert (1, 1) == (ward.pool.failures, len(ward.alive))
+
+
+async def test_an_old_container_that_fails_is_not_held_against_the_new_ones() -> None:
+    """It still starts when another version comes, and only theirs counts."""
+    ward = Ward(**BACKOFF)
+    ward.call()
+    (old,) = ward.started
+    ward.deploy()
+    await ward.passes(TICK_S)
+    assert State.STARTING is old.state
+    old.die(1)
+    assert (0, [2]) == (ward.pool.failures, [container.version for container in ward.alive])
 
 
 async def test_inputs_wait_for_containers_that_are_ready_when_others_fail_to_start() -> None:
