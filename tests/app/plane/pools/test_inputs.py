@@ -183,6 +183,21 @@ async def test_who_went_away_while_it_was_given_an_input_has_not_got_it() -> Non
     assert 2 == container.busy
 
 
+async def test_a_container_that_dies_while_it_is_given_an_input_gives_it_back_once() -> None:
+    """Its end and the end of its request both tell of it."""
+    ward = Ward(_function(most=1, inputs=2))
+    first = ward.call()
+    (container,) = ward.ready()
+    await ward.runs(container)
+    asked = ward.asks(container)
+    await asyncio.sleep(0)
+    second = ward.call()
+    container.die(-9)
+    asked.cancel()
+    await asyncio.sleep(0)
+    assert [first, second] == list(ward.pool.queue.waiting)
+
+
 async def test_a_cancelled_call_is_answered_once_and_stopped() -> None:
     """Whatever its container still says of it."""
     ward = Ward(_function(retries=3), cancel_s=5.0)
