@@ -37,7 +37,6 @@ class Call:
     losses: int = 0
     """Containers that ended under it."""
     container: "Container | None" = None
-    cancelled: bool = False
     answer: Any = None  # api_pb2.FunctionGetOutputsItem
     answered: asyncio.Event = field(default_factory=asyncio.Event)
     timer: asyncio.TimerHandle | None = None

@@ -153,7 +153,6 @@ class Pool:
         result = failed(Status.GENERIC_STATUS_TERMINATED, f"{self.name} was stopped")
         for container in list(self.containers.values()):
             for call in container.active.values():
-                call.cancelled = True
                 self.queue.settle(call, result)
             self.interrupt(container)
         self.queue.fail_waiting(result)
@@ -227,9 +226,8 @@ class Pool:
         if not wanted or any(container.state is State.READY for container in current):
             leaving = old
         elif self.scaling.most and len(alive) == len(self.containers) >= self.scaling.most and not current:
-            leaving = [
-                min(old, key=lambda container: container.busy)
-            ]  # the others serve until a first new one can
+            # its place is enough for a first new one; the others serve until that can
+            leaving = [min(old, key=lambda container: container.busy)]
         else:
             return
         for container in leaving:

@@ -43,7 +43,7 @@ class Queue:
     changed: Callable[[], None]
     """Called when there is more or less to run."""
     waiting: deque[Call] = field(default_factory=deque)
-    _takers: dict[Taker, Container] = field(default_factory=dict)
+    takers: dict[Taker, Container] = field(default_factory=dict)
     """Containers that wait for an input, the longest first."""
     _resting: set[Call] = field(default_factory=set)
     """Between two attempts."""
@@ -80,7 +80,7 @@ class Queue:
     def settle(self, call: Call, result: Any, data_format: int = 0, container_id: str = "") -> None:
         """Give a call its answer, or its next attempt where its retry policy grants one."""
         call.stop_timer()
-        if result.status in RETRIED and call.retries > 0 and not call.cancelled:
+        if result.status in RETRIED and call.retries > 0:
             return self._retry(call)
         if not call.done:
             call.finish(result, data_format, container_id)
@@ -89,7 +89,6 @@ class Queue:
 
     def cancel(self, call: Call, *, kill_container: bool) -> None:
         """Take it back, wherever it is."""
-        call.cancelled = True
         if call in self.waiting:
             self.waiting.remove(call)
         self.settle(call, failed(Status.GENERIC_STATUS_TERMINATED, "the call was cancelled"))
@@ -97,13 +96,13 @@ class Queue:
 
     def dismiss(self, container: Container) -> None:
         """Answer a container that waits for an input with its end."""
-        for taker, waiting in self._takers.items():
+        for taker, waiting in self.takers.items():
             if waiting is container and not taker.done():
                 taker.set_result(Turn.OVER)
 
     def gone(self, container: Container) -> None:
         """A container ended: what it ran runs elsewhere, and first."""
-        self._takers = {taker: waiting for taker, waiting in self._takers.items() if waiting is not container}
+        self.takers = {taker: waiting for taker, waiting in self.takers.items() if waiting is not container}
         lost = [call for (_, attempt), call in container.active.items() if _runs(call, container, attempt)]
         container.active.clear()
         for call in reversed(lost):  # each goes to the front
@@ -123,12 +122,12 @@ class Queue:
         """Give what waits to who waits for it, the oldest to the one that has waited for longest."""
         if not self.waiting:
             return
-        for taker, container in list(self._takers.items()):
+        for taker, container in list(self.takers.items()):
             if taker.done() or container.state is not State.READY:
                 continue
             call = self._next(container)
             if call is not None:
-                del self._takers[taker]
+                del self.takers[taker]
                 taker.set_result(self._assign(call, container))
 
     def _next(self, container: Container) -> Call | None:
@@ -143,7 +142,7 @@ class Queue:
     async def _wait_for_input(self, container: Container) -> Call | Turn:
         loop = asyncio.get_running_loop()
         taker: Taker = loop.create_future()
-        self._takers[taker] = container
+        self.takers[taker] = container
         timer = loop.call_later(TAKE_S, _ask_again, taker)
         try:
             return await taker
@@ -153,7 +152,7 @@ class Queue:
         finally:
             timer.cancel()
             taker.cancel()  # of a container that went away while it waited
-            self._takers.pop(taker, None)
+            self.takers.pop(taker, None)
 
     def _give_back(self, taker: Taker, container: Container) -> None:
         """Who asked went away in the moment in which it was given an input: it never saw it."""
@@ -174,7 +173,7 @@ class Queue:
         return call
 
     def _put_out(self, call: Call, container: Container, item: Any) -> None:
-        if item.result.status == Status.GENERIC_STATUS_TERMINATED and not call.cancelled:
+        if item.result.status == Status.GENERIC_STATUS_TERMINATED:
             self._lost(call)  # the container ends under it: a preempted input runs again
         else:
             self.settle(call, item.result, item.data_format, container.id)

@@ -45,6 +45,7 @@ async def test_who_asks_in_vain_is_told_to_ask_again() -> None:
     (container,) = ward.ready()
     await ward.runs(container)
     assert Turn.LATER is await asyncio.wait_for(ward.asks(container), TAKE_S + 1)
+    assert {} == ward.pool.queue.takers
 
 
 async def test_the_answer_of_a_killed_container_that_was_on_its_way_is_the_answer() -> None:
@@ -86,6 +87,19 @@ async def test_inputs_of_a_dead_container_come_first_and_in_their_order() -> Non
     assert lost == [await ward.runs(container) for _ in range(3)]
     container.die(-9)
     assert [*lost, later] == list(ward.pool.queue.waiting)
+
+
+async def test_what_a_container_lets_go_of_because_it_ends_runs_elsewhere() -> None:
+    """Its caller did not cancel it, and hears nothing of it."""
+    ward = Ward()
+    call = ward.call()
+    (container,) = ward.ready()
+    await ward.runs(container)
+    ward.pool.interrupt(container)
+    ward.answer(container, call, TERMINATED)
+    assert status(call) is None
+    (second,) = ward.ready()
+    assert call is await ward.runs(second)
 
 
 async def test_an_input_that_ends_its_containers_is_given_up() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from modal_proto import api_pb2
 
-from app.plane.calls import Status
+from app.plane.calls import Status, failed
 from app.plane.containers import State
 from tests.app.plane.pools.kit import TICK_S, Puppet, Ward, status
 
@@ -69,6 +69,17 @@ async def test_after_some_starts_that_fail_who_waits_is_told(
     assert (Status.GENERIC_STATUS_INIT_FAILURE, told) == (status(call), call.answer.result.exception)
     await ward.passes(10)
     assert 2 == len(ward.started)
+
+
+async def test_who_waits_for_what_can_not_start_gets_no_further_attempt() -> None:
+    """Its retries are for what its code does."""
+    ward = Ward(api_pb2.Function(retry_policy=api_pb2.FunctionRetryPolicy(retries=3)), crash_gives_up=1)
+    call = ward.call()
+    ward.started[0].failure = failed(Status.GENERIC_STATUS_FAILURE, "no way to start")
+    ward.started[0].die(1)
+    assert (Status.GENERIC_STATUS_FAILURE, 0) == (status(call), call.attempt)
+    await ward.passes(10)
+    assert 1 == len(ward.started)
 
 
 async def test_containers_that_started_together_fail_as_one() -> None:
