@@ -182,6 +182,61 @@ async def test_an_attempt_over_its_timeout_is_tried_again_elsewhere() -> None:
     assert DONE == status(call)
 
 
+async def test_the_answer_of_an_attempt_that_timed_out_is_dropped() -> None:
+    """Another one runs elsewhere by then, has its whole time, and its answer counts."""
+    ward = Ward(_function(retries=1), cancel_s=20.0)
+    call = ward.call()
+    (first,) = ward.ready()
+    await ward.runs(first)
+    await ward.passes(11)
+    (second,) = ward.ready()
+    assert call is await ward.runs(second)
+    ward.answer(first, call)
+    assert status(call) is None
+    ward.answer(second, call, attempt=1)
+    assert (DONE, second.id) == (status(call), by(call))
+
+
+async def test_each_attempt_has_the_whole_timeout() -> None:
+    """That of the one before does not run on."""
+    ward = Ward(_function(retries=1))
+    call = ward.call()
+    (container,) = ward.ready()
+    await ward.runs(container)
+    await ward.passes(8)
+    ward.answer(container, call, FAILED)
+    await ward.passes(TICK_S)
+    await ward.runs(container)
+    await ward.passes(9)
+    assert status(call) is None
+    await ward.passes(1)
+    assert TIMED_OUT == status(call)
+
+
+async def test_a_killed_container_is_given_nothing_more() -> None:
+    """Though it still asks until its process is gone."""
+    ward = Ward(_function(most=1, inputs=2))
+    ward.call()
+    (container,) = ward.ready()
+    await ward.runs(container)
+    asked = ward.asks(container)
+    await asyncio.sleep(0)
+    container.kill()
+    call = ward.call()
+    assert ([call], 0) == (list(ward.pool.queue.waiting), call.losses)
+    asked.cancel()
+
+
+async def test_a_call_cancelled_while_it_waits_is_given_to_nobody() -> None:
+    """The next one is."""
+    ward = Ward(_function(most=1))
+    cancelled, call = ward.call(), ward.call()
+    ward.pool.queue.cancel(cancelled, kill_container=False)
+    (container,) = ward.ready()
+    assert call is await ward.runs(container)
+    assert TERMINATED == status(cancelled)
+
+
 async def test_who_went_away_while_it_was_given_an_input_has_not_got_it() -> None:
     """A request that is cancelled in that very moment gives its input back."""
     ward = Ward(_function(most=1, inputs=2))
