@@ -10,7 +10,7 @@ from modal_proto import api_pb2
 from app.plane import Plane
 from app.plane.calls import Answers
 from app.plane.definition import with_options
-from app.plane.definition_check import KNOWN, KNOWN_OPTIONS, check, check_request
+from app.plane.definition_check import KNOWN, KNOWN_OPTIONS, check
 from app.plane.functions import Functions
 from app.plane.ids import Ids
 from app.plane.options import Options
@@ -168,11 +168,20 @@ def test_what_code_can_not_tell_is_taken(asked: dict[str, Any]) -> None:
     check(F(function_name="some", **asked))
 
 
-def test_a_choice_between_gpus_is_refused() -> None:
-    """The client describes the function in another place then, and nothing in the usual one."""
-    request = api_pb2.FunctionCreateRequest(function_data=api_pb2.FunctionData(function_name="some"))
+@pytest.mark.parametrize(
+    "described",
+    [
+        {"function_data": api_pb2.FunctionData(function_name="some")},
+        {"function": F(function_name="some", resources=GPU)},
+    ],
+)
+async def test_a_gpu_is_refused_when_the_function_is_created(described: dict[str, Any]) -> None:
+    """Also a choice between several, which the client describes in another place than usual."""
+    functions = Functions(Ids(), _no_address)
+    made = await functions.precreate(api_pb2.FunctionPrecreateRequest(function_name="some"))
+    request = api_pb2.FunctionCreateRequest(existing_function_id=made.function_id, **described)
     with pytest.raises(GRPCError, match="know GPUs, which some asks for"):
-        check_request(request)
+        await functions.create(request)
 
 
 @pytest.mark.parametrize(
