@@ -18,6 +18,8 @@ T = TypeVar("T")
 SKILLS: Final = "SkillRegistryActor"
 SESSIONS: Final = "SessionCacheActor"
 AGENT: Final = "ChatAgent"
+GATEWAY: Final = "TelegramGateway"
+"""No actor: the server that takes Telegram's updates in."""
 
 
 class UnknownActor(Exception):

@@ -9,6 +9,7 @@ import modal
 import structlog
 
 from app.cold_start import ColdStart
+from app.fleet import GATEWAY
 from app.lazily import load
 from app.placed import begin, told_in_one_line
 from app.runtime import settle_memory
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-GATEWAY: Final = "TelegramGateway"  # its name on Modal
 ANY_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - Modal's proxy reaches the container from outside
 GRACE_S: Final = 25  # running accepts end within 5 s, tickets under way within 10
 SWEEP_S: Final = 45.0  # below the function's own timeout

@@ -1,8 +1,8 @@
-"""`chaos`: simulates the whole system with faults from a seed, and says whether every promise was kept."""
+"""`chaos`: faults from a seed, in a simulation or on a plane, and whether every promise was kept."""
 
 import sys
 from contextlib import nullcontext
-from typing import TextIO
+from typing import Final, TextIO
 
 import click
 import msgspec
@@ -11,27 +11,42 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from app.chaos.faults import KINDS
+from app.chaos.siege import schedule
 from app.chaos.simulation import Account, Plan, Simulation, command_of, simulate
+from app.cli import chaos_plane
 from app.observability import configure_logging
 
 LEVELS = click.Choice(["debug", "info", "warning", "error", "critical"])
 
 
-def _kinds(_context: click.Context, _option: click.Parameter, names: str) -> tuple[str, ...]:
-    """Read names of faults, separated by commas; an unknown one is wrong usage."""
+MINUTES: Final = {"simulation": 10.0, "plane": 0.5}
+
+
+def _kinds(context: click.Context, _option: click.Parameter, names: str) -> tuple[str, ...]:
+    """Read names of faults, separated by commas; one that the target does not know is wrong usage."""
+    known = schedule.KINDS if context.params["target"] == "plane" else KINDS
     chosen = tuple(name.strip() for name in names.split(",") if name.strip())
     for name in chosen:
-        if name not in KINDS:
-            raise click.BadParameter(f"{name!r} is no kind of fault; there are {', '.join(KINDS)}")
+        if name not in known:
+            raise click.BadParameter(f"{name!r} is no kind of fault; there are {', '.join(known)}")
     return chosen
 
 
 @click.command()
 @click.option(
+    "--target",
+    type=click.Choice(list(MINUTES)),
+    default="simulation",
+    is_eager=True,  # which faults there are depends on it
+    help="On virtual time (default), or the deployed app on a plane of its own, in real minutes.",
+)
+@click.option(
     "--seed", type=click.IntRange(min=0), default=1, show_default=True, help="What chance begins with."
 )
 @click.option(
-    "--minutes", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="Simulated ones."
+    "--minutes",
+    type=click.FloatRange(min=0.1),
+    help="Simulated ones (default 10); on a plane real ones (default 0.5), and then until all has an end.",
 )
 @click.option(
     "--intensity", type=click.FloatRange(min=0.0), default=1.0, help="Multiplies how often faults come."
@@ -44,8 +59,9 @@ def _kinds(_context: click.Context, _option: click.Parameter, names: str) -> tup
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def chaos(
+    target: str,
     seed: int,
-    minutes: float,
+    minutes: float | None,
     intensity: float,
     only: tuple[str, ...],
     without: tuple[str, ...],
@@ -55,10 +71,16 @@ def chaos(
 ) -> None:
     """Simulate people, faults and deaths on virtual time; the same seed gives the same run.
 
-    Exits with 1 when an update was lost, doubled or out of order, or another promise was broken.
+    With --target plane the app itself is deployed to a plane of its own and besieged there: real containers are
+    killed, at the moments that the seed says. Exits with 1 when an update was lost, doubled or out of order, or
+    another promise was broken.
     """
     configure_logging(log_level)
-    plan = Plan(seed=seed, minutes=minutes, intensity=intensity, only=only, without=without)
+    plan = Plan(
+        seed=seed, minutes=minutes or MINUTES[target], intensity=intensity, only=only, without=without
+    )
+    if target == "plane":
+        sys.exit(chaos_plane.besiege(plan, trace, as_json=as_json))
     account = _simulated(plan, trace)
     if as_json:
         click.echo(msgspec.json.encode(account))

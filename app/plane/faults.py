@@ -80,6 +80,10 @@ class Faults:
             if any(container.state is not State.GONE for container in pool.containers.values()):
                 pool.start_one()
 
+    def clear(self) -> None:
+        """Forget what is scripted for calls that have not come."""
+        self._script.clear()
+
     async def before(self, name: str) -> Scripted | None:
         """What was scripted for this call: waited for, or raised as UNAVAILABLE, or left to `after`."""
         waiting = self._script.get(name)

@@ -7,10 +7,10 @@ from typing import Any, Final, NamedTuple
 import modal
 import modal.exception
 
-from app.fleet import AGENT, SESSIONS, SKILLS
+from app.fleet import AGENT, GATEWAY, SESSIONS, SKILLS
 from app.scale.desired import Wanted
 from app.scale.pools import Deployment, Pool, PoolsRefused, settings_of
-from app.targets.modal_side import GATEWAY, told
+from app.targets.modal_side import told
 from app.targets.place import Place
 from app.targets.refusals import ModalRefused
 

@@ -10,14 +10,13 @@ import modal.exception
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 from modal_proto import api_pb2
 
-from app.fleet import SKILLS
+from app.fleet import GATEWAY, SKILLS
 from app.targets.place import Place
 from app.targets.refusals import ModalRefused
 from app.transport.remote import RemoteFleet, remote_fleet
 
 T = TypeVar("T")
 
-GATEWAY: Final = "TelegramGateway"
 HELLO_S: Final = 10.0  # a handshake; the client alone would try for minutes
 LOST: Final = (GRPCError, StreamTerminatedError)  # as they come when the other side goes away in between
 LOOK_UP_S: Final = 10.0  # one round trip or two

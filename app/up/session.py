@@ -3,19 +3,19 @@
 import asyncio
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
 
-from app.fleet import stats_of
+from app.fleet import GATEWAY, stats_of
 from app.plane import Options, Plane
 from app.plane.logs import Listener
 from app.scale.applying import apply
 from app.scale.desired import FILE, Desired, read_desired
 from app.scale.modal_pools import ModalPools
 from app.scale.pools import Change
-from app.targets.modal_side import GATEWAY, connected, deployed_fleet, gateway_url
+from app.targets.modal_side import connected, deployed_fleet, gateway_url
 from app.targets.note import FOLDER, PlaneNote, private_folder, remove_note, write_note
 from app.targets.place import Place
 from app.telegram.client import TelegramClient
@@ -57,12 +57,16 @@ class Session:
         port: int | None = None,
         folder: Path = FOLDER,
         listener: Listener | None = None,
+        scaling: Path = FILE,
+        telegram: Callable[[], TelegramSimulator] = TelegramSimulator,
     ) -> None:
         """`given` are the settings that the user has made; what is missing gets a laptop's defaults.
 
-        `port` is the webhook's, FIRSTLIGHT_PORT if it is None; `listener` sees what containers print.
+        `port` is the webhook's, FIRSTLIGHT_PORT if it is None; `listener` sees what containers print;
+        `scaling` is applied after each deploy if there is such a file; `telegram` makes the simulated one.
         """
         self._given, self._app_file, self._folder = given, app_file, folder
+        self._scaling, self._telegram = scaling, telegram
         self._wished_port = port
         self._listener = listener
         self._exit = AsyncExitStack()
@@ -78,7 +82,7 @@ class Session:
         """Begin the simulator and the plane; nothing is deployed. Raises SettingsError, OSError."""
         private_folder(self._folder)
         if not self._given.get("TELEGRAM_BOT_TOKEN", "").strip():
-            self.simulator = await self._exit.enter_async_context(TelegramSimulator())
+            self.simulator = await self._exit.enter_async_context(self._telegram())
         self.laptop = laptop(self._given, self._folder, _simulated(self.simulator))
         socket.create_server((LOOPBACK, self.port)).close()  # a port that is taken is told before a deploy
         options = Options(web_ports={GATEWAY: self.port}, secrets=self.laptop.secrets)
@@ -96,7 +100,7 @@ class Session:
         Raises DeployFailed, ModalRefused, PoolsRefused, BadFile.
         """
         async with self._deploying:
-            desired = _desired()
+            desired = self._desired()
             environment = self.plane.environment()
             deployed = await deploy(self._app_file, self.laptop.deploying | environment)
             place = self.place()
@@ -121,7 +125,7 @@ class Session:
     async def scale(self) -> tuple[Change, ...]:
         """Apply the scaling file without a deploy; raises ModalRefused, PoolsRefused, BadFile."""
         async with self._deploying:
-            desired, place = _desired(), self.place()
+            desired, place = self._desired(), self.place()
             async with connected(place) as client:
                 return await apply(ModalPools(place, client), desired, place, self._folder)
 
@@ -154,6 +158,9 @@ class Session:
             finally:
                 await telegram.close()
 
+    def _desired(self) -> Desired:
+        return read_desired(self._scaling) if self._scaling.exists() else {}
+
     def _note(self) -> PlaneNote:
         settings = self.laptop.settings
         return PlaneNote(
@@ -170,10 +177,6 @@ class Session:
 
 
 # ---------------------------------------------------------------- helpers
-
-
-def _desired() -> Desired:
-    return read_desired(FILE) if FILE.exists() else {}
 
 
 def _simulated(simulator: TelegramSimulator | None) -> Simulated | None:

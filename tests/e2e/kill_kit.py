@@ -3,64 +3,34 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import aiohttp
 import msgspec
 
-from actors import session_codec, turns
 from actors.meter import Meter
 from actors.stores import SessionStore, UpdateRecord
-from app.doctor import examine
+from app.chaos.siege.crowd import Crowd
+from app.chaos.siege.evidence import is_sending
+from app.chaos.siege.judging import ALL, LOSE_THE_ANSWER, STATES, Verdict, Watched, collect, judge
+from app.chaos.siege.siege import until_all_ended
+from app.chaos.siege.stage import PACE
+from app.chaos.siege.strikes import CALLS, DELIVERIES, HANGING
 from app.settings import load
 from app.store.database import Database, choose
 from app.telegram.simulator import TelegramSimulator
 from app.telegram.simulator_delivery import Outcome
-from app.telegram.simulator_faults import CallFault, CallFaultKind, DeliveryFault
 from app.telegram.simulator_ports import ScaledClock
 from contracts.turns import TurnState
 from tests.e2e.conftest import Environ
 from tests.e2e.kill_place import Place
-from tests.e2e.kill_verdict import ASK, LIST, LIST_EVERY, against_history, against_transcript, is_stale
 from tests.e2e.kit import READY_S
 
-PACE: Final = 4.0  # times faster than real: Telegram waits up to two minutes before it delivers again
 LATE_S: Final = 0.3  # a commit that was on its way when its writer died has arrived by then
-ALL: Final = 100_000  # more records than any run makes
-STATES: Final[tuple[TurnState, ...]] = (
-    "accepted",
-    "committed",
-    "answered",
-    "ignored",
-    "refused",
-    "quarantined",
-    "dead_lettered",
-    "unknown",
-)
-CUT: Final = "its owner stopped while sending"
-LOSE_THE_ANSWER: Final[frozenset[CallFaultKind]] = frozenset(
-    {"reset_before", "reset_after", "hang", "hang_after", "malformed"}
-)
-HANGING: Final = CallFault(kind="hang_after", method="sendMessage")
-CALLS: Final = (
-    CallFault(kind="reset_after", method="sendMessage"),
-    CallFault(kind="malformed", method="sendMessage"),
-    CallFault(kind="reset_before", method="sendMessage"),
-    CallFault(kind="server_error", method="sendMessage", times=2),
-    CallFault(kind="retry_after", method="sendMessage", seconds=1),
-    CallFault(kind="slow", method="sendMessage", seconds=0.3, times=6),
-)
-DELIVERIES: Final = (
-    DeliveryFault(kind="duplicate"),
-    DeliveryFault(kind="duplicate_at_once", times=2),
-    DeliveryFault(kind="answer_lost", times=2),
-    DeliveryFault(kind="held", seconds=0.3),
-    DeliveryFault(kind="impatient", seconds=0.005, times=2),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,25 +51,6 @@ class Plan:
     settle_s: float = 75.0
 
 
-@dataclass
-class Verdict:
-    """What the store and Telegram's transcript say in the end; `problems` is empty when the promises held.
-
-    `stale` counts answers that were made without knowing the turn before, which another owner had worked: the
-    stated staleness bound of L1 allows that while a shard has two owners. An unknown end was `cut`, by a kill
-    while `in_flight`, or `unanswered`, because Telegram's answer was one of the `lost_answers`.
-    """
-
-    turns: int = 0
-    stale: int = 0
-    cut: int = 0
-    in_flight: int = 0
-    unanswered: int = 0
-    lost_answers: int = 0
-    ends: Counter[str] = field(default_factory=Counter)
-    problems: list[str] = field(default_factory=list)
-
-
 class Siege:
     """One run of a plan."""
 
@@ -112,7 +63,7 @@ class Siege:
         self.sending_at_kills: set[int] = set()
         self._dice = random.Random(plan.seed)
         self._database: Database = choose(load(store))
-        self._said: Counter[int] = Counter()
+        self._crowd = Crowd(telegram, self._dice)
 
     async def run(self) -> Verdict:
         """Start, besiege, wait until all has an end, and judge."""
@@ -124,7 +75,7 @@ class Siege:
                 await self._round(number, store)
             await self._settle(store)
             self.injected.update(self.telegram.faults.injected)
-            return await self._verdict(store)
+            return await self._verdict()
         finally:
             await self.telegram.updates.disconnect()
             await asyncio.gather(*(place.kill() for place in self.places if place.process))
@@ -161,11 +112,8 @@ class Siege:
 
     def _burst(self, until: int) -> None:
         """People write until they have written that many messages in all."""
-        while self._said.total() < until:
-            chat = self._dice.randint(1, self.plan.chats)
-            self._said[chat] += 1
-            number = self._said[chat]
-            self.telegram.say(chat, LIST if number % LIST_EVERY == 0 else ASK.format(number))
+        while self._crowd.said.total() < until:
+            self._crowd.write(self._dice.randint(1, self.plan.chats))
 
     async def _kill(self, place: Place, store: SessionStore) -> None:
         await place.kill()
@@ -178,7 +126,7 @@ class Siege:
 
     async def _note_sending(self, store: SessionStore) -> Sequence[UpdateRecord]:
         left = await store.find_updates(("accepted", "committed"), ALL)
-        self.sending_at_kills |= {record.update for record in left if _is_sending(record)}
+        self.sending_at_kills |= {record.update for record in left if is_sending(record)}
         return left
 
     async def _roll(self, place: Place) -> None:
@@ -196,44 +144,16 @@ class Siege:
 
     # ------------------------------------------------------------ judge
 
-    async def _verdict(self, store: SessionStore) -> Verdict:
-        records = await store.find_updates(STATES, ALL)
-        held = await store.read_sessions(range(1, self.plan.chats + 1))
-        sessions = {each.chat: session_codec.unpack(each.body) for each in held.sessions}
-        verdict = Verdict(turns=len(records), ends=Counter(record.state for record in records))
-        verdict.problems += self._lost(records)
-        verdict.problems += self._unexplained(records, verdict)
-        for chat in range(1, self.plan.chats + 1):
-            own = sorted((each for each in records if each.chat == chat), key=lambda record: record.update)
-            verdict.problems += against_transcript(chat, own, self.telegram)
-            verdict.problems += against_history(chat, len(own), sessions.get(chat))
-            verdict.stale += sum(is_stale(number, each) for number, each in enumerate(own, 1))
-        found = await examine(self._database)
-        verdict.problems += [f"the doctor finds {each}" for each in (*found.lost, *found.stuck)]
-        return verdict
-
-    def _lost(self, records: Sequence[UpdateRecord]) -> Iterable[str]:
-        """What was answered 200 has its end, and every message of the people has come to that."""
-        ended = {record.update for record in records if not record.open}
-        for update in sorted(self.accepted - ended):
-            yield f"update {update} was lost"
-        if self._said.total() != len(records):
-            yield f"people wrote {self._said.total()} messages, the store has {len(records)} updates"
-
-    def _unexplained(self, records: Sequence[UpdateRecord], verdict: Verdict) -> Iterable[str]:
-        """An unknown end is owed to a kill while sending, or to an answer that Telegram lost: to nothing else.
-
-        A service that is asked to end cuts no send: what gets no answer meanwhile ends as such.
-        """
-        unknown = [each for each in records if each.state == "unknown"]
-        cut = {each.update for each in unknown if each.reason == CUT}
-        verdict.cut, verdict.in_flight = len(cut), len(self.sending_at_kills)
-        verdict.unanswered = len(unknown) - len(cut)
-        verdict.lost_answers = sum(self.telegram.faults.injected[kind] for kind in LOSE_THE_ANSWER)
-        for update in sorted(cut - self.sending_at_kills):
-            yield f"update {update} is unknown, and nobody was killed while sending it"
-        if verdict.unanswered > verdict.lost_answers:
-            yield f"{verdict.unanswered} updates are unknown for {verdict.lost_answers} lost answers"
+    async def _verdict(self) -> Verdict:
+        """An unknown end is owed to a kill while sending, or to a lost answer; who is asked to end cuts none."""
+        lost_answers = sum(self.telegram.faults.injected[kind] for kind in LOSE_THE_ANSWER)
+        watched = Watched(
+            said=self._crowd.said,
+            accepted=self.accepted,
+            sending=self.sending_at_kills,
+            lost_answers=lost_answers,
+        )
+        return judge(watched, await collect(self._database, self.telegram, range(1, self.plan.chats + 1)))
 
 
 @asynccontextmanager
@@ -242,14 +162,6 @@ async def besieged(plan: Plan, environ: Environ, folder: Path) -> AsyncIterator[
     async with TelegramSimulator(clock=ScaledClock(PACE)) as telegram, aiohttp.ClientSession() as http:
         logs = [folder / f"serve-{number}.log" for number in range(plan.processes)]
         yield Siege(plan, telegram, [Place(telegram, environ, log, http) for log in logs], environ)
-
-
-async def until_all_ended(store: SessionStore) -> None:
-    """Wait until no update is open."""
-    while True:
-        if not await store.find_updates(("accepted", "committed"), 1):
-            return
-        await asyncio.sleep(0.2)  # other processes end them
 
 
 async def states(environ: Environ) -> list[TurnState]:
@@ -261,10 +173,6 @@ async def states(environ: Environ) -> list[TurnState]:
         return [record.state for record in await store.find_updates(STATES, ALL)]
     finally:
         await store.close()
-
-
-def _is_sending(record: UpdateRecord) -> bool:
-    return any(chunk.state == "sending" for chunk in turns.unpack(record).chunks)
 
 
 class _Numbered(msgspec.Struct):

@@ -1,4 +1,4 @@
-"""Where a service runs that is killed and started again, and the skills that make it send many chunks."""
+"""Where a service runs that is killed and started again."""
 
 import asyncio
 from dataclasses import dataclass
@@ -84,13 +84,3 @@ class Place:
 
     async def _spawn(self, port: int) -> asyncio.subprocess.Process:
         return await spawn(self.telegram, self.telegram.url, self.environ, port, self.log)
-
-
-def many_skills(folder: Path) -> Path:
-    """A folder of skills whose list takes three messages."""
-    for number in range(40):
-        name = f"skill-{number:02}-{'x' * 50}"
-        (folder / name).mkdir(parents=True)
-        text = f"---\nname: {name}\ndescription: {'🙂' * 90}\n---\n\nNothing.\n"
-        (folder / name / "SKILL.md").write_text(text, "utf-8")
-    return folder

@@ -11,11 +11,13 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from app.chaos.siege.judging import Verdict
+from app.chaos.siege.stage import many_skills
 from app.telegram.simulator import TelegramSimulator
 from app.telegram.simulator_faults import CallFault
 from tests.e2e.conftest import Environ
-from tests.e2e.kill_kit import Plan, Verdict, besieged, states
-from tests.e2e.kill_place import Place, many_skills
+from tests.e2e.kill_kit import Plan, besieged, states
+from tests.e2e.kill_place import Place
 from tests.waiting import until
 
 SEED = os.environ.get("KILLS_SEED")
@@ -94,7 +96,7 @@ def siege_of(
         async with besieged(plan, environ, folder) as siege:
             try:
                 verdict = await siege.run()
-                assert [] == verdict.problems, "\n".join(verdict.problems)
+                assert [] == verdict.problems, "\n".join(map(str, verdict.problems))
                 assert len(siege.accepted) == verdict.turns == plan.turns
             except BaseException as failure:
                 failure.add_note(_again(plan, request))

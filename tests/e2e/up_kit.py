@@ -72,7 +72,7 @@ async def up(folder: Path, *words: str) -> AsyncIterator[Up]:
         async with commands.started(
             *(str(Path(sys.executable).with_name("firstlight")), "up", "--port", "0", *words),
             cwd=folder,
-            env=_environment() | {"TELEGRAM_WEBHOOK_SECRET": SECRET},
+            env=without_settings() | {"TELEGRAM_WEBHOOK_SECRET": SECRET},
             stdout=sink,
             stderr=sink,
         ) as process:
@@ -88,9 +88,13 @@ def copy_project(folder: Path) -> Path:
     return folder
 
 
-async def run(*command: str, cwd: Path, environ: Mapping[str, str] | None = None) -> Ran:
+async def run(
+    *command: str, cwd: Path, environ: Mapping[str, str] | None = None, within_s: float = COMMAND_S
+) -> Ran:
     """Run a command to its end, with no settings of ours but these."""
-    return await commands.run(*command, within_s=COMMAND_S, cwd=cwd, env=_environment() | dict(environ or {}))
+    return await commands.run(
+        *command, within_s=within_s, cwd=cwd, env=without_settings() | dict(environ or {})
+    )
 
 
 def processes_of(folder: Path) -> list[int]:
@@ -105,7 +109,7 @@ def _names(environ: Path, folder: Path) -> bool:
         return False
 
 
-def _environment() -> dict[str, str]:
+def without_settings() -> dict[str, str]:
     """This process's, without settings of ours and without an account on Modal."""
     mine, others = ours(), ("COV_CORE_", "MODAL_")
     left = {

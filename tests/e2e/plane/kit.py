@@ -1,18 +1,21 @@
 """Firstlight on a plane of its own, with a simulated Telegram before and behind it."""
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+import random
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
 
-from actors import session_codec
 from actors.meter import Meter
-from actors.stores import SessionStore, UpdateRecord
-from app.doctor import examine
+from actors.stores import SessionStore
+from app.chaos.siege.crowd import Crowd
+from app.chaos.siege.judging import Watched, collect, judge
+from app.chaos.siege.siege import until_all_ended
+from app.chaos.siege.stage import PACE
+from app.fleet import AGENT, GATEWAY, SESSIONS, SKILLS
 from app.plane import ContainerInfo, Options, Plane
 from app.settings import load
 from app.store.database import choose
@@ -21,17 +24,11 @@ from app.telegram.simulator_ports import ScaledClock
 from contracts.codec import read_stats, read_warm_report
 from contracts.warming import ActorStats, WarmReport
 from tests.app.plane.kit import Deployed, running, until
-from tests.e2e.kill_kit import ALL, PACE, STATES, until_all_ended
-from tests.e2e.kill_verdict import ASK, LIST, LIST_EVERY, against_history, against_transcript, is_stale
 from tests.e2e.kit import SECRET
 from tests.e2e.plane.timed import Took
 from tests.e2e.plane.tree import BEGAN, HOLD
 
 APP: Final = "claude-agents"
-SKILLS: Final = "SkillRegistryActor"
-SESSIONS: Final = "SessionCacheActor"
-AGENT: Final = "ChatAgent"
-GATEWAY: Final = "TelegramGateway"
 ACTORS: Final = (SKILLS, SESSIONS, AGENT)
 REPLY_S: Final = 40.0  # containers are cold processes, and the machine may be busy
 SETTLE_S: Final = 50.0  # a dead owner's lease lasts 15 s, and the schedule looks every 10 s
@@ -45,7 +42,7 @@ class OnPlane:
         self.home = deployed.home
         self.hold, self.began = self.home / "hold", self.home / "began"
         self.first_deploy: Took | None = None
-        self._said: Counter[int] = Counter()
+        self._crowd = Crowd(telegram, random.Random(0))
 
     @property
     def plane(self) -> Plane:
@@ -100,13 +97,13 @@ class OnPlane:
     def say(self, chats: Iterable[int]) -> None:
         """In each of the chats somebody writes the next message, whose answer tells which one was before."""
         for chat in chats:
-            self._said[chat] += 1
-            number = self._said[chat]
-            self.telegram.say(chat, LIST if number % LIST_EVERY == 0 else ASK.format(number))
+            self._crowd.write(chat)
 
     async def replies(self, chats: Iterable[int]) -> dict[int, list[str]]:
         """Wait until everything that was said there has a reply, and give the replies' texts."""
-        told = {chat: await self.telegram.wait_for_reply(chat, self._said[chat], REPLY_S) for chat in chats}
+        told = {
+            chat: await self.telegram.wait_for_reply(chat, self._crowd.said[chat], REPLY_S) for chat in chats
+        }
         return {chat: [reply.text for reply in replies] for chat, replies in told.items()}
 
     async def judge(self) -> list[str]:
@@ -117,11 +114,15 @@ class OnPlane:
         try:
             with suppress(TimeoutError):  # what has no end by then is named
                 await self._settle(store)
-            problems = [problem async for problem in self._problems(store)]
-            found = await examine(database)
-            return problems + [f"the doctor finds {each}" for each in (*found.lost, *found.stuck)]
+            left = await collect(database, self.telegram, self._crowd.said)
         finally:
             await store.close()
+        verdict = judge(Watched(said=self._crowd.said, accepted=(), sending=(), lost_answers=0), left)
+        others = [
+            f"message {each.update} is {each.state}" for each in left.records if each.state != "answered"
+        ]
+        stale = [f"{verdict.stale} answers know nothing of the message before"] if verdict.stale else []
+        return [*map(str, verdict.problems), *others, *stale]
 
     # ------------------------------------------------------------ helpers
 
@@ -129,22 +130,6 @@ class OnPlane:
         async with asyncio.timeout(SETTLE_S):
             await self.telegram.updates.idle()
             await until_all_ended(store)
-
-    async def _problems(self, store: SessionStore) -> AsyncIterator[str]:
-        records = await store.find_updates(STATES, ALL)
-        held = await store.read_sessions(tuple(self._said))
-        sessions = {each.chat: session_codec.unpack(each.body) for each in held.sessions}
-        for chat, said in self._said.items():
-            own = _of_chat(records, chat)
-            if said != len(own):
-                yield f"chat {chat}: {said} messages were written, the store has {len(own)} updates"
-            for problem in against_transcript(chat, own, self.telegram):
-                yield problem
-            for problem in against_history(chat, said, sessions.get(chat)):
-                yield problem
-            for number, each in enumerate(own, 1):
-                if each.state != "answered" or is_stale(number, each):
-                    yield f"chat {chat}: message {number} is {each.state}, or knows nothing of the one before"
 
 
 @asynccontextmanager
@@ -178,7 +163,3 @@ def _secrets(store: str, telegram: TelegramSimulator) -> dict[str, dict[str, str
         "firstlight-telegram": {"TELEGRAM_BOT_TOKEN": telegram.token, "TELEGRAM_WEBHOOK_SECRET": SECRET},
         "firstlight-model": {"FIRSTLIGHT_MODEL": "offline"},
     }
-
-
-def _of_chat(records: Sequence[UpdateRecord], chat: int) -> list[UpdateRecord]:
-    return sorted((each for each in records if each.chat == chat), key=lambda record: record.update)

@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from app.fleet import AGENT, GATEWAY, SESSIONS, SKILLS
 from contracts.warming import ActorStats, StoreUse
 from tests.app.plane.kit import ROOT, until
-from tests.e2e.plane.kit import ACTORS, AGENT, GATEWAY, REPLY_S, SESSIONS, SKILLS, OnPlane, on_plane
+from tests.e2e.plane.kit import ACTORS, REPLY_S, OnPlane, on_plane
 from tests.e2e.plane.outside import admin_script, old_function
 from tests.e2e.plane.timed import timed
 

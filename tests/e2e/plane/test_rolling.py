@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from app.fleet import AGENT, GATEWAY, SESSIONS
 from tests.app.plane.kit import until
-from tests.e2e.plane.kit import AGENT, APP, GATEWAY, SESSIONS, OnPlane, on_plane
+from tests.e2e.plane.kit import APP, OnPlane, on_plane
 from tests.e2e.plane.tree import copy_of_the_code
 
 pytestmark = [pytest.mark.modal, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]

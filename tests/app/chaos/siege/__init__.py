@@ -1,0 +1,1 @@
+"""The siege of a plane: its schedule, its watching, its verdict."""
