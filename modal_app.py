@@ -15,7 +15,8 @@ from app.placed import (
     inputs,
     pool,
 )
-from app.placed_gateway import GRACE_S, PlacedGateway, serve_beside, sweep_once
+from app.placed_gateway import GRACE_S, PlacedGateway, serve_beside
+from app.placed_sweep import sweep_once
 from app.settings import carried
 from app.transport.remote import RemoteFleet
 
@@ -126,7 +127,9 @@ def telegram_chat_agent() -> None:
     serve_beside(fleet, WEB_FUNCTION_PORT)
 
 
-@app.function(image=image, schedule=SWEEP_EVERY, max_containers=1, timeout=scaling.gateway.timeout)
+@app.function(
+    image=image, secrets=[store], schedule=SWEEP_EVERY, max_containers=1, timeout=scaling.gateway.timeout
+)
 async def sweep_turns() -> int:
     """Take up the turns of owners that died; gives how many."""
     return await sweep_once(fleet())

@@ -199,6 +199,13 @@ class SessionStore(Protocol):
     async def find_updates(self, states: Sequence[TurnState], limit: int) -> Sequence[UpdateRecord]:
         """Give updates of any shard in one of these states, oldest first; for `doctor`."""
 
+    async def open_shards(self, limit: int) -> Sequence[int]:
+        """Give the shard of each of up to `limit` updates of any shard that have no end yet, in no order.
+
+        One read that needs no index of its own and carries no bodies: it tells who has work without waking
+        anybody. -1 stands for the shard of an update that can't be read.
+        """
+
     async def erase_updates(self, chat: int) -> int:
         """Empty the bodies of the chat's ended updates; gives how many."""
 

@@ -1,4 +1,4 @@
-"""What the Modal server, the web function and the schedule consist of: a web application, and a sweep."""
+"""What the Modal server and the web function consist of: a web application."""
 
 import asyncio
 import threading
@@ -14,7 +14,6 @@ from app.lazily import load
 from app.placed import begin, told_in_one_line
 from app.runtime import settle_memory
 from app.settings import Settings
-from app.sweeper import sweep
 from app.transport.remote import RemoteFleet
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ log = structlog.get_logger(__name__)
 
 ANY_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - Modal's proxy reaches the container from outside
 GRACE_S: Final = 25  # running accepts end within 5 s, tickets under way within 10
-SWEEP_S: Final = 45.0  # below the function's own timeout
 
 
 class PlacedGateway:
@@ -73,18 +71,6 @@ def serve_beside(fleet: Callable[[], RemoteFleet], port: int) -> None:
         actors = fleet()
         front = _front(begin(serves=True), actors, port, lazy_warm=True)
     threading.Thread(target=asyncio.run, args=(_forever(front, actors),), name="web", daemon=True).start()
-
-
-async def sweep_once(fleet: RemoteFleet) -> int:
-    """Take up stranded turns, and say how many; what is not done in time is done the next time."""
-    with told_in_one_line():
-        begin(serves=False)
-    try:
-        async with asyncio.timeout(SWEEP_S):
-            return await sweep(fleet)
-    except TimeoutError:
-        log.warning("sweep_failed", error=f"not done within {SWEEP_S:g} s")
-        return 0
 
 
 # ---------------------------------------------------------------- helpers

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from actors.meter import Meter
 from actors.ports import Unreachable
 from actors.refs import ChatAgentRef, SessionShardRef, SessionsRef, SkillRegistryRef
 from actors.stores import StoreDenied, StoreError
@@ -111,7 +112,8 @@ class LocalSystem:
             role.actor = wiring.session_cache(self._settings, world, database, number)
         self._agent.actor = agent = wiring.chat_agent(self._settings, world, self.fleet)
         agent.on_first = self._on_first_reply
-        sweeper = asyncio.create_task(sweep_forever(self.fleet, world.clock), name="sweeper")
+        sweeping = sweep_forever(self.fleet, world.clock, database.sessions(Meter()))
+        sweeper = asyncio.create_task(sweeping, name="sweeper")
         self._running = _Running(world, database, sweeper)
 
     async def warm_up(self) -> None:

@@ -93,7 +93,7 @@ def test_one_container_owns_a_shard(plain: Deployment) -> None:
         ("ChatAgent.*", ["firstlight-telegram", "firstlight-model"]),
         ("TelegramGateway", ["firstlight-telegram"]),
         ("telegram_chat_agent", ["firstlight-telegram"]),
-        ("sweep_turns", []),
+        ("sweep_turns", ["firstlight-store"]),
     ],
 )
 def test_each_gets_only_the_secrets_that_it_needs(plain: Deployment, name: str, secrets: list[str]) -> None:

@@ -133,6 +133,11 @@ class MemoryDatabase:
             :limit
         ]
 
+    def open_shards(self, limit: int) -> list[int]:
+        """The shards of updates without an end."""
+        waiting = (self.tables.updates[key].record for box in self.tables.mailboxes.values() for key in box)
+        return [record.shard for record in waiting][:limit]
+
     def find_updates(self, states: Sequence[TurnState], limit: int) -> list[UpdateRecord]:
         """Updates in these states; the table is in the order of arrival."""
         stored = (each.record for each in self.tables.updates.values())

@@ -88,6 +88,12 @@ class MemorySessionStore(_Adapter, SessionStore):
         """Read updates in these states."""
         return self._counted(self._database.find_updates(states, limit))
 
+    async def open_shards(self, limit: int) -> Sequence[int]:
+        """Read whose open updates there are."""
+        found = self._database.open_shards(limit)
+        self._meter.read(len(found))
+        return found
+
     async def erase_updates(self, chat: int) -> int:
         """Empty the bodies of the chat's ended updates."""
         erased = self._database.erase_updates(chat)

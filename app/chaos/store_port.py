@@ -174,6 +174,10 @@ class ShakySessions(SessionStore):
         """Read the shard's updates without an end."""
         return await self._call(f"shard:{shard}", lambda: self._store.open_updates(shard, limit, after))
 
+    async def open_shards(self, limit: int) -> Sequence[int]:
+        """Read whose open updates there are."""
+        return await self._call("all", lambda: self._store.open_shards(limit))
+
     async def find_updates(self, states: Sequence[TurnState], limit: int) -> Sequence[UpdateRecord]:
         """Read updates in these states."""
         return await self._call("all", lambda: self._store.find_updates(states, limit))

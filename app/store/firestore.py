@@ -21,7 +21,7 @@ from actors.stores import (
     VersionConflict,
 )
 from app.store import firestore_docs as docs
-from app.store.firestore_answers import Found, Unread
+from app.store.firestore_answers import Found, Unread, living
 from app.store.firestore_client import Applied, FirestoreDatabase
 from app.store.firestore_errors import AlreadyExists, PreconditionFailed
 from app.store.firestore_plans import open_plan, recent_plan, states_plan
@@ -178,12 +178,18 @@ class FirestoreSessionStore(SessionStore):
         updates, _ = await find(self._database, states_plan(states, limit), self._meter)
         return updates
 
+    async def open_shards(self, limit: int) -> Sequence[int]:
+        """Read nothing of the open updates but their shards; equality alone needs no index."""
+        search = Search(collection=docs.UPDATES, limit=limit, equal={"open": True}, only=("shard",))
+        found = await self._database.query(search, self._meter, living(docs.read_shard))
+        return tuple(each if isinstance(each, int) else -1 for each in found.documents.values())
+
     # ------------------------------------------------------------ ends
 
     async def erase_updates(self, chat: int) -> int:
         """Empty the bodies of the chat's ended updates, 500 in a commit."""
         equal = {"chat": chat, "open": False, "erased": False}
-        search = Search(collection=docs.UPDATES, limit=_ERASE_CHUNK, equal=equal, only_names=True)
+        search = Search(collection=docs.UPDATES, limit=_ERASE_CHUNK, equal=equal, only=("__name__",))
         erased = 0
         for _ in range(_ERASE_ROUNDS):
             found = await self._database.query(search, self._meter)

@@ -223,6 +223,11 @@ def blank_session(path: str, document: Any) -> SessionRecord:
     return SessionRecord(chat=_chat_id(path), shard=0, version=version, revision=revision)
 
 
+def read_shard(_: str, document: Any) -> int:
+    """Read an update's shard; raises UnreadableDocument."""
+    return read_int(document.fields, "shard")
+
+
 def read_update(path: str, document: Any) -> UpdateRecord:
     """Give an update. Raises UnreadableDocument."""
     fields: Fields = document.fields

@@ -54,6 +54,7 @@ class Search(Value, frozen=True, kw_only=True):
 
     `times_only` leaves out documents whose order field is no timestamp (Firestore sorts mixed types by type);
     `after_us` does, too, and gives only those with a later time than that (microseconds since 1970).
+    `only` names the fields that are given, all if it is empty; `__name__` alone gives none.
     `after` is the place of a document in that order, its field and its path: what stands behind it is found.
     """
 
@@ -65,7 +66,7 @@ class Search(Value, frozen=True, kw_only=True):
     descending: bool = False
     times_only: bool = False
     after_us: int | None = None
-    only_names: bool = False
+    only: tuple[str, ...] = ()
     after: tuple[datetime, str] | None = None
 
     @property
@@ -134,8 +135,8 @@ def to_query(search: Search, root: str) -> Any:
         query.start_at.before = False
         query.start_at.values.add().CopyFrom(to_value(moment))
         query.start_at.values.add().reference_value = f"{root}/{path}"
-    if search.only_names:
-        query.select.fields.add(field_path="__name__")
+    for path in search.only:
+        query.select.fields.add(field_path=path)
     query.limit.value = search.limit
     return query
 

@@ -122,6 +122,10 @@ class SqliteSessionStore(Adapter):
         """Read updates of any shard in these states, oldest first."""
         return await self._updates(lambda connection: reads.find_updates(connection, states, limit))
 
+    async def open_shards(self, limit: int) -> Sequence[int]:
+        """Read whose open updates there are."""
+        return await self._read(lambda connection: reads.open_shards(connection, limit), len)
+
     async def erase_updates(self, chat: int) -> int:
         """Empty the bodies of the chat's ended updates."""
         return await self._write(lambda commit: changes.erase_updates(commit, chat), int)

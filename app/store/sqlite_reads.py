@@ -81,6 +81,12 @@ def open_updates(
     return _records(connection.execute(query, (shard, *ids, limit)), UpdateRecord, "updates")
 
 
+def open_shards(connection: sqlite3.Connection, limit: int) -> tuple[int, ...]:
+    """Read the shards of updates without an end, by the index of open ones."""
+    query = "SELECT shard FROM updates INDEXED BY updates_by_chat WHERE open = 1 LIMIT ?"
+    return tuple(shard if isinstance(shard, int) else -1 for (shard,) in connection.execute(query, (limit,)))
+
+
 def find_updates(connection: sqlite3.Connection, states: Sequence[TurnState], limit: int) -> Updates:
     """Read updates by state, oldest first: a scan, because accepting should not pay for an operator's index."""
     query = """SELECT * FROM updates WHERE state IN (SELECT value FROM json_each(?))

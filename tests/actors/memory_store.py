@@ -184,6 +184,12 @@ class MemorySessionStore(SessionStore, WarmStore):
 
         return await self._read("open_updates", apply)
 
+    async def open_shards(self, limit: int) -> Sequence[int]:
+        def apply() -> Sequence[int]:
+            return tuple(one.shard for one in self.database.updates.values() if one.open)[:limit]
+
+        return await self._read("open_shards", apply)
+
     async def find_updates(self, states: Sequence[TurnState], limit: int) -> Sequence[UpdateRecord]:
         def apply() -> Sequence[UpdateRecord]:
             return tuple(one for one in self.database.updates.values() if one.state in states)[:limit]

@@ -1,0 +1,25 @@
+"""What every store promises who asks for the shards that have work."""
+
+import msgspec
+
+from tests.app.store.backends import Backend
+from tests.app.store.records import CHAT, ended, step, update
+
+
+async def test_the_shards_of_open_updates_are_given_and_no_others(backend: Backend) -> None:
+    """One entry for each update that has no end, up to the limit; nothing for a shard whose turns are over."""
+    for number, shard in ((1, 0), (2, 3), (3, 3), (4, 1)):
+        await backend.sessions.append(update(number, CHAT + shard, shard=shard))
+    over = update(5, CHAT + 5, shard=5)
+    stored = msgspec.structs.replace(over, version=(await backend.sessions.append(over)).version)
+    await backend.sessions.write_turn(step(ended(stored)))
+    await backend.sessions.append(ended(update(6, CHAT + 6, shard=6), "ignored"))
+    assert [0, 1, 3, 3] == sorted(await backend.sessions.open_shards(10))
+    assert 2 == len(await backend.sessions.open_shards(2))
+
+
+async def test_a_look_for_work_where_there_is_none_is_one_read_of_nothing(backend: Backend) -> None:
+    """It is made every few seconds for ever."""
+    backend.meter.reads.clear()
+    assert [] == list(await backend.sessions.open_shards(100))
+    assert [0] == backend.meter.reads

@@ -1,0 +1,100 @@
+"""The sweep of a deployed app: whom it asks, and whom it leaves asleep."""
+
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+import pytest
+from structlog.testing import capture_logs
+
+from actors.meter import Meter
+from actors.stores import StoreDown, UpdateRecord
+from app.chaos.memory_database import MemoryDatabase
+from app.chaos.memory_store import MemorySessionStore
+from app.sweeper import LOOKED_AT, sweep_open
+from contracts.codec import encode
+from contracts.sessions import TurnsStranded
+from tests.actors.turns.test_sweeping import Direct, away, fleet
+from tests.app.store.records import lease, step, update
+
+SHARDS = 3
+
+
+class Store(MemorySessionStore):
+    """A store that may be away."""
+
+    away = False
+
+    async def open_shards(self, limit: int) -> Sequence[int]:
+        if self.away:
+            raise StoreDown("away")
+        return await super().open_shards(limit)
+
+
+class Asked:
+    """Shards that have nothing stranded, and note that they were asked."""
+
+    def __init__(self) -> None:
+        self.shards: list[int] = []
+
+    def shard(self, number: int) -> Callable[[bytes], bytes]:
+        """What one of them answers."""
+
+        def answer(_: bytes) -> bytes:
+            self.shards.append(number)
+            return encode(TurnsStranded(chats=(number,)))
+
+        return answer
+
+
+@pytest.fixture
+def store() -> Store:
+    """An empty one."""
+    return Store(MemoryDatabase(time.time), Meter())
+
+
+async def swept(store: Store) -> tuple[list[int], int]:
+    """Sweep once: which shards were asked, and how many chats were handed to the agents."""
+    asked, agent = Asked(), Direct(away)
+    count = await sweep_open(fleet(agent, *map(asked.shard, range(SHARDS))), store)
+    assert count == len(agent.told)
+    return sorted(asked.shards), count
+
+
+async def append(store: Store, number: int, chat: int, shard: int) -> UpdateRecord:
+    """An update that waits."""
+    record = update(number, chat, shard=shard)
+    return msgspec.structs.replace(record, version=(await store.append(record)).version)
+
+
+async def test_a_shard_with_nothing_open_is_not_asked(store: Store) -> None:
+    """To ask would wake its container, or keep it awake for ever."""
+    assert ([], 0) == await swept(store)
+    await append(store, 1, chat=500, shard=1)
+    assert ([1], 1) == await swept(store)
+
+
+@pytest.mark.parametrize("away", [True, False], ids=["the store is away", "much is open"])
+async def test_where_it_can_not_tell_every_shard_is_asked(store: Store, away: bool) -> None:
+    """A stranded turn goes on within its time all the same."""
+    store.away = away
+    for number in range(0 if away else LOOKED_AT):
+        await append(store, number, chat=number, shard=0)
+    with capture_logs() as logs:
+        assert (list(range(SHARDS)), SHARDS) == await swept(store)
+    assert away == ("sweep_failed" in {each["event"] for each in logs})
+
+
+async def test_what_belongs_to_a_shard_that_is_no_more_is_handed_over(store: Store) -> None:
+    """Longest waiting first; by its chat, whose shard is another one since the number of shards was lowered."""
+    for number, chat, shard in ((1, 500, 7), (2, 501, 4), (3, 500, 7)):
+        await append(store, number, chat, shard)
+    assert ([], 2) == await swept(store)
+
+
+async def test_a_turn_of_such_a_shard_that_somebody_works_is_left_alone(store: Store) -> None:
+    """Its lease lives, in the store."""
+    record = await append(store, 1, chat=500, shard=7)
+    committed = msgspec.structs.replace(record, state="committed")
+    await store.write_turn(step(committed, lease=lease(1)))
+    assert ([], 0) == await swept(store)
