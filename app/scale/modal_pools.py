@@ -1,4 +1,4 @@
-"""The pools of an app on Modal or on a plane, read and changed by the client's `autoscaler`."""
+"""The pools of an app on Modal or on a plane, read and changed by the client's autoscaler."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,6 +13,7 @@ from app.scale.pools import Deployment, Pool, PoolsRefused, settings_of
 from app.targets.modal_side import told
 from app.targets.place import Place
 from app.targets.refusals import ModalRefused
+from app.transport.autoscaling import Autoscaler, autoscaler_of
 
 CALL_S: Final = 10.0  # a look-up and one round trip
 AT_ONCE: Final = 16  # shards asked in parallel: there may be 1,024
@@ -23,7 +24,7 @@ class _Handle(NamedTuple):
 
     name: str
     actor: str
-    autoscaler: Any
+    autoscaler: Autoscaler
     current: Callable[[], Awaitable[Any]]
 
 
@@ -39,6 +40,8 @@ class ModalPools:
         """By the app's own lifecycle; a side that knows none leaves it open."""
         try:
             app = await self._call(modal.App.lookup.aio(self._place.app_name, client=self._client))
+            if not hasattr(app, "info"):  # before modal 1.6 an app does not tell
+                return Deployment()
             info = await self._call(app.info.aio())
         except _Unknown:
             return Deployment()
@@ -51,7 +54,7 @@ class ModalPools:
     async def change(self, pool: str, wanted: Wanted) -> None:
         """`autoscaler.update`: what is not named stays as it is."""
         try:
-            await self._call(self._handles[pool].autoscaler.update.aio(**wanted))
+            await self._call(self._handles[pool].autoscaler.update(**wanted))
         except _Unknown:
             raise PoolsRefused(f"{self._place} does not know how to scale {pool}") from None
 
@@ -67,7 +70,7 @@ class ModalPools:
 
     async def _settings(self, handle: _Handle) -> dict[str, int | None] | None:
         try:
-            return settings_of(await self._call(handle.autoscaler.settings.aio()))
+            return settings_of(await self._call(handle.autoscaler.settings()))
         except _Unknown:
             return None
 
@@ -104,7 +107,7 @@ class ModalPools:
         found = (self._place.app_name, GATEWAY)
         server = modal.Server.from_name(*found, client=self._client)
         function = modal.Function.from_name(*found, client=self._client)  # a server itself tells no numbers
-        return _Handle(GATEWAY, "gateway", server.autoscaler, function.get_current_stats.aio)
+        return _Handle(GATEWAY, "gateway", autoscaler_of(server), function.get_current_stats.aio)
 
 
 class _Unknown(Exception):
@@ -119,6 +122,6 @@ async def _known(call: Awaitable[Any]) -> Any:
 
 
 def _of_class(name: str, actor: str, instance: Any) -> _Handle:
-    """An instance's methods stand for its own pool, while the instance itself has no `autoscaler`."""
+    """An instance's methods stand for its own pool."""
     method = instance.stats
-    return _Handle(name, actor, method.autoscaler, method.get_current_stats.aio)
+    return _Handle(name, actor, autoscaler_of(method, instance), method.get_current_stats.aio)

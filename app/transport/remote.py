@@ -11,6 +11,7 @@ import structlog
 from actors.ports import Unreachable
 from actors.refs import ChatAgentRef, SessionShardRef, SessionsRef, SkillRegistryRef
 from app.fleet import AGENT, SESSIONS, SKILLS, Fleet
+from app.transport.autoscaling import Autoscaler, autoscaler_of
 from contracts.codec import encode
 from contracts.faults import TooLarge
 
@@ -138,17 +139,15 @@ def remote_fleet(app_name: str, shards: int, client: modal.Client | None = None)
 
 
 async def _keep(handle: Handle, min_containers: int) -> None:
-    autoscaler = handle.stats.autoscaler  # an instance's methods have its autoscaler, itself it has none
+    autoscaler = autoscaler_of(handle.stats, handle)
     async with asyncio.timeout(CONNECT_S):
         wanted = max(await _kept(autoscaler), min_containers)
-        await autoscaler.update.aio(
-            min_containers=wanted
-        )  # also when it is so: as an override it surely counts
+        await autoscaler.update(min_containers=wanted)  # also when it is so: as an override it surely counts
 
 
-async def _kept(autoscaler: Any) -> int:
+async def _kept(autoscaler: Autoscaler) -> int:
     try:
-        return (await autoscaler.settings.aio()).min_containers or 0
+        return (await autoscaler.settings()).min_containers or 0
     except modal.exception.Error:  # not told, or not to a container: then what was deployed is the least
         return 0
 

@@ -19,7 +19,11 @@ CHECK_S: Final = 300.0
 FIRST: Final = (1, 5, 1)  # the first with `@app.server`
 MINORS: Final = 2
 INDEX: Final = re.compile(r"Available versions: (?P<versions>[^\n]+)")
-CHECKED: Final = ("tests/e2e/plane/test_app.py", "tests/app/plane/test_kills.py")
+CHECKED: Final = (
+    "tests/e2e/plane/test_app.py",
+    "tests/app/plane/test_kills.py",
+    "tests/e2e/test_smoke.py",
+)
 BORROW: Final = """
 import pathlib, sys, sysconfig
 import modal
