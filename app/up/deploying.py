@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Final
 
 from app.settings import ours
+from app.up.reasons import WIDE, reason
 from contracts.base import Value
 
 DEPLOY_S: Final = 600.0  # the first deploy on Modal builds the image; on a plane it takes a second
 ENDED_S: Final = 5.0  # what the client may take to end when it is told to
 APP_FILE: Final = "modal_app.py"
-SHOWN: Final = 20  # lines of its output, the last ones, when it fails
 
 
 class DeployFailed(Exception):
-    """Nothing was deployed: what the client said last."""
+    """Nothing was deployed: why, in a line or a few."""
 
 
 class Deployed(Value, frozen=True, kw_only=True):
@@ -59,7 +59,7 @@ async def deploy(app_file: Path, variables: Mapping[str, str] | None = None) -> 
         await _ended(client)
     text = output.decode(errors="replace")
     if client.returncode != 0:
-        raise DeployFailed("\n".join(text.strip().splitlines()[-SHOWN:]) or f"exit code {client.returncode}")
+        raise DeployFailed(reason(text, app_file.parent) or f"exit code {client.returncode}")
     return Deployed(seconds=time.monotonic() - began, output=text)
 
 
@@ -73,7 +73,7 @@ def _environment(folder: Path, variables: Mapping[str, str] | None) -> dict[str,
         own = ours(known)
         known = {key: value for key, value in known.items() if key not in own and key[:6] != "MODAL_"}
     path = os.pathsep.join(filter(None, (str(folder), known.get("PYTHONPATH"))))
-    return known | dict(variables or {}) | {"PYTHONPATH": path}
+    return known | dict(variables or {}) | {"PYTHONPATH": path, "COLUMNS": WIDE}
 
 
 async def _ended(client: asyncio.subprocess.Process) -> None:

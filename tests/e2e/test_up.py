@@ -30,6 +30,7 @@ async def test_a_plane_is_brought_up_used_and_ended(tmp_path: Path, monkeypatch:
         await _a_second_one_is_refused(plane)
         await _a_change_of_the_scaling_is_applied(plane)
         await _a_script_needs_nothing_of_ours(plane)
+        await _what_does_not_compile_is_told_in_a_line_and_the_old_code_goes_on(plane, webhook)
         await _nothing_is_left(plane)
         assert "no plane runs for this folder" in (await firstlight("stats", "--target", "plane")).stderr
 
@@ -59,6 +60,19 @@ async def _a_second_one_is_refused(plane: Up) -> None:
         second.exit_code,
         second.stderr,
     )
+
+
+async def _what_does_not_compile_is_told_in_a_line_and_the_old_code_goes_on(plane: Up, url: str) -> None:
+    """With its place; the webhook answers as before, and what is mended is deployed."""
+    file = plane.folder / "actors" / "score.py"
+    text = file.read_text()
+    file.write_text(f"{text}\ndef broken(:\n")
+    place = f"actors/score.py:{len(text.splitlines()) + 2}"
+    assert await plane.printed(rf"(\n[0-9:]+ not deployed: {place}: SyntaxError: invalid syntax\n)")
+    await _webhook_answers(url)
+    deploys = plane.output.count("deployed in")
+    file.write_text(text)
+    await plane.printed("(" + r"deployed in[\s\S]*" * (deploys + 1) + ")")
 
 
 async def _a_change_of_the_scaling_is_applied(plane: Up) -> None:
