@@ -12,6 +12,7 @@ from actors.stores import StoreError
 from app.scale.modal_pools import ModalPools
 from app.scale.pools import PoolsRefused
 from app.smoke.checks import Check, Outcome
+from app.smoke.looking import refused_by_old_address, served_skills
 from app.smoke.subject import NOT_SEEN, Subject
 from app.smoke.talking import Webhook, message
 from app.targets.asking import AskingModal, NotAnswered, WarmWish
@@ -28,6 +29,7 @@ OK: Final = 200
 TEXT: Final = "/help"  # answered without a model
 OVERRIDE: Final = 301  # seconds of a scaledown window: no default, and costs nothing
 POOL: Final = "ChatAgent"
+AS_IN_VOLUME: Final = "as in the volume"
 STOPS: Final = (
     DeployFailed,
     ModalRefused,
@@ -72,7 +74,23 @@ class Smoke:
         refused = await webhook.post(message(self._subject.chat, TEXT), secret="wrong")  # noqa: S106 - of nothing
         self._check("an update with a wrong secret", 401, refused)
         await self._talk("first", webhook)
+        await self._beside()
         await self._override()
+
+    async def _beside(self) -> None:
+        """The skills of the volume, and the address of old."""
+        self._begin("skills")
+        place = self._subject.place
+        wanted, served = await self._subject.skills(), await served_skills(place)
+        self._check(
+            "skills served", AS_IN_VOLUME, AS_IN_VOLUME if served == wanted else f"{served} of {wanted}"
+        )
+        self._begin("the address of old")
+        status = refused_by_old_address(place, self._http, self._subject.chat)
+        expected = self._subject.web_function_refuses
+        self._check(
+            "the address of old, a wrong secret", expected, await self._timed("address of old", status)
+        )
 
     async def _second_deploy(self) -> None:
         webhook = await self._deployed("deploy again", replacing=await self._known())

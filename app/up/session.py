@@ -59,14 +59,16 @@ class Session:
         listener: Listener | None = None,
         scaling: Path = FILE,
         telegram: Callable[[], TelegramSimulator] = TelegramSimulator,
+        snapshots: bool = False,
     ) -> None:
         """`given` are the settings that the user has made; what is missing gets a laptop's defaults.
 
         `port` is the webhook's, FIRSTLIGHT_PORT if it is None; `listener` sees what containers print;
-        `scaling` is applied after each deploy if there is such a file; `telegram` makes the simulated one.
+        `scaling` is applied after each deploy if there is such a file; `telegram` makes the simulated one;
+        with `snapshots` containers go through the protocol of Modal's memory snapshots.
         """
         self._given, self._app_file, self._folder = given, app_file, folder
-        self._scaling, self._telegram = scaling, telegram
+        self._scaling, self._telegram, self._snapshots = scaling, telegram, snapshots
         self._wished_port = port
         self._listener = listener
         self._exit = AsyncExitStack()
@@ -85,7 +87,9 @@ class Session:
             self.simulator = await self._exit.enter_async_context(self._telegram())
         self.laptop = laptop(self._given, self._folder, _simulated(self.simulator))
         socket.create_server((LOOPBACK, self.port)).close()  # a port that is taken is told before a deploy
-        options = Options(web_ports={GATEWAY: self.port}, secrets=self.laptop.secrets)
+        options = Options(
+            web_ports={GATEWAY: self.port}, secrets=self.laptop.secrets, snapshots=self._snapshots
+        )
         self.plane = Plane(self._folder / "plane", options, self._listener)
         await self.plane.start()
         self._exit.push_async_callback(self.plane.stop)

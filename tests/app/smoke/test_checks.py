@@ -3,6 +3,7 @@
 import msgspec
 
 from app.smoke.checks import Check, Outcome, differences
+from app.smoke.looking import skill_folders
 
 
 def outcome(target: str, *seen: str, stopped: str = "") -> Outcome:
@@ -30,3 +31,9 @@ def test_it_is_well_only_when_all_was_seen_to_the_end() -> None:
         outcome("plane", "x", "y").ok,
         msgspec.structs.replace(well, stopped="TimeoutError").ok,
     )
+
+
+def test_a_folder_has_one_skill_whatever_its_file_is_called() -> None:
+    """As the registry counts them: what lies beside is a resource."""
+    paths = ["a/SKILL.md", "a/info.md", "a/notes/x.md", "b/c/Skill.MD", "info.md", "d/skill.markdown", "e"]
+    assert 3 == skill_folders(paths)
