@@ -7,13 +7,16 @@ import signal
 import sys
 from collections import Counter
 from pathlib import Path
+from subprocess import PIPE
 
 import msgspec
 import pytest
 
 from app.chaos.siege.schedule import KINDS
 from app.chaos.siege.siege import Account
+from tests import commands
 from tests.e2e.up_kit import processes_of, run, without_settings
+from tests.waiting import until
 
 pytestmark = [pytest.mark.modal, pytest.mark.slow]
 
@@ -22,6 +25,7 @@ FIRSTLIGHT = str(Path(sys.executable).with_name("firstlight"))
 CALM = "delay,drop,lose_reply,second_owner"
 """Faults after which no lease of 15 s has to run out."""
 STARTED_S = 60.0
+ENDED_S = 20.0
 
 
 @pytest.mark.timeout(150)  # some 15 s; a deploy and a dozen containers on a busy machine take longer
@@ -40,23 +44,15 @@ async def test_a_short_siege_keeps_every_promise(tmp_path: Path, injected: Count
 @pytest.mark.timeout(150)  # a few seconds; see above
 async def test_ctrl_c_ends_everything_that_a_siege_began(tmp_path: Path) -> None:
     """While containers run and the client deploys again: no process is left, no folder, and the code is 130."""
-    process = await asyncio.create_subprocess_exec(
-        *(FIRSTLIGHT, "chaos", "--target", "plane", "--minutes", "5"),
-        cwd=tmp_path,
-        env=_environ(tmp_path),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(STARTED_S):
-            while len(processes_of(tmp_path)) < 4:  # noqa: ASYNC110 - itself, and containers of all kinds soon
-                await asyncio.sleep(0.05)
-            process.send_signal(signal.SIGINT)
+    command = (FIRSTLIGHT, "chaos", "--target", "plane", "--minutes", "5")
+    environ = without_settings() | {"TMPDIR": str(tmp_path)}
+    async with commands.started(*command, cwd=tmp_path, env=environ, stdout=PIPE, stderr=PIPE) as process:
+        await until(
+            lambda: len(processes_of(tmp_path)) >= 4, STARTED_S
+        )  # itself, and containers of all kinds
+        process.send_signal(signal.SIGINT)
+        async with asyncio.timeout(ENDED_S):
             output = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
     assert (130, (b"", b"")) == (process.returncode, output)
     assert [] == processes_of(tmp_path)
     assert [] == os.listdir(tmp_path)
@@ -98,7 +94,3 @@ async def _besieged(folder: Path, *words: str) -> Account:
     assert told.exit_code == int(not account.holds)
     assert [] == processes_of(folder)
     return account
-
-
-def _environ(folder: Path) -> dict[str, str]:
-    return without_settings() | {"TMPDIR": str(folder)}
