@@ -1,5 +1,6 @@
 """The sweep of a deployed app: whom it asks, and whom it leaves asleep."""
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 
@@ -8,10 +9,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from actors.meter import Meter
+from actors.ports import Clock
 from actors.stores import StoreDown, UpdateRecord
 from app.chaos.memory_database import MemoryDatabase
 from app.chaos.memory_store import MemorySessionStore
-from app.sweeper import LOOKED_AT, sweep_open
+from app.sweeper import LOOKED_AT, STRAYS_EVERY, sweep_forever, sweep_open
 from contracts.codec import encode
 from contracts.sessions import TurnsStranded
 from tests.actors.turns.test_sweeping import Direct, away, fleet
@@ -98,3 +100,42 @@ async def test_a_turn_of_such_a_shard_that_somebody_works_is_left_alone(store: S
     committed = msgspec.structs.replace(record, state="committed")
     await store.write_turn(step(committed, lease=lease(1)))
     assert ([], 0) == await swept(store)
+
+
+class Rounds(Clock):
+    """A clock that stops the sweeper after so many sleeps."""
+
+    def __init__(self, rounds: int) -> None:
+        self.left = rounds
+
+    def monotonic_s(self) -> float:
+        return 0.0
+
+    def unix_s(self) -> float:
+        return 0.0
+
+    async def sleep(self, seconds: float) -> None:
+        self.left -= 1
+        if not self.left:
+            raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize(("rounds", "looks"), [(1, 1), (STRAYS_EVERY, 1), (STRAYS_EVERY + 1, 2)])
+async def test_in_one_process_every_shard_is_swept_and_strays_are_looked_for_each_minute(
+    store: Store, rounds: int, looks: int
+) -> None:
+    """The first time at once: the number of shards changes with a restart."""
+    await append(store, 1, chat=500, shard=7)
+    asked, agent = Asked(), Direct(away)
+    with pytest.raises(asyncio.CancelledError):
+        await sweep_forever(fleet(agent, asked.shard(0)), Rounds(rounds), store)
+    assert (rounds, rounds + looks) == (len(asked.shards), len(agent.told))
+
+
+async def test_in_one_process_a_store_that_is_away_stops_no_sweep(store: Store) -> None:
+    """It is back at the next look."""
+    store.away = True
+    asked = Asked()
+    with pytest.raises(asyncio.CancelledError):
+        await sweep_forever(fleet(Direct(away), asked.shard(0)), Rounds(2), store)
+    assert [0, 0] == asked.shards
