@@ -21,11 +21,8 @@ from app.chaos.simulation import Plan
 from contracts.base import Value
 
 LOOK_S: Final = 0.1  # a container lives some 0.4 s at least, a send that was cut stays marked for 15 s
-SETTLE_S: Final = (
-    120.0  # a dead owner's lease lasts 15 s, the schedule looks every 10 s, and there may be a queue
-)
+SETTLE_S: Final = 180.0  # a lease lasts 15 s, the schedule looks every 10 s; a queue, and a busy machine
 CALM_S: Final = 1.0  # what waited for a container that is ready by now has been worked
-STRUCK_S: Final = 120.0  # the last strike's own deadline comes first
 
 
 class Account(Value, frozen=True, kw_only=True):
