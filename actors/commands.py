@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from actors.command_list import DESCRIPTIONS
 from contracts.base import Value
 from contracts.sessions import SessionPatch
 from contracts.skills import Catalog
@@ -148,17 +149,5 @@ COMMANDS: Final[Mapping[str, Callable[[Situation], Reply]]] = {
     "forget": _forget,
     "status": _status,
 }
-
-DESCRIPTIONS: Final[Mapping[str, str]] = {
-    "start": "say hello",
-    "help": "what I can do",
-    "skills": "list the skills",
-    "skill": "NAME TASK: do a task with one skill",
-    "mode": "brief, normal or detailed answers",
-    "status": "how this chat stands",
-    "clear": "empty our conversation",
-    "forget": "erase what I kept of this chat",
-}
-"""What Telegram shows beside each command (Bot API `setMyCommands`)."""
 
 _HELP: Final = "\n".join(f"/{name} - {meaning}" for name, meaning in DESCRIPTIONS.items())

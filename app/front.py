@@ -3,11 +3,11 @@
 from typing import Final
 
 from app.cold_start import ColdStart
-from app.service import Gateway, web_parts
+from app.gateway import Gateway, web_parts
+from app.runtime import World
 from app.settings import Settings
 from app.transport.remote import RemoteFleet
 from app.web.server import FIRST_WARM, WebServer, create_app
-from app.wiring import World
 
 TICKETS_S: Final = 10.0  # calls that hand tickets over; Modal grants 25 s in all
 WARM_S: Final = (

@@ -5,23 +5,25 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import modal
 import structlog
 
 from actors.ports import SkillFiles, SkillScan
-from app import wiring
+from app import lazily
 from app.cold_start import ColdStart
 from app.fleet import AGENT, SESSIONS, SKILLS
 from app.observability import configure_logging
 from app.runtime import settle_memory
 from app.settings import Scaling, Settings, SettingsError, carried, load
 from app.transport.remote import ASK_MOST, RemoteFleet
-from app.wiring import Placed
 from contracts.codec import encode
 from contracts.faults import TooLarge
 from contracts.skills import ReloadSkills
+
+if TYPE_CHECKING:
+    from app.wiring import Placed
 
 log = structlog.get_logger(__name__)
 
@@ -38,11 +40,11 @@ class PlacedActor:
 
     role: ClassVar[str]
     first_phase: ClassVar[str]  # the phase that ends with the first answer
-    _placed: Placed | None = None
+    _placed: Any = None  # a Placed: Modal's client resolves these names, and the wiring is imported late
     _begun: "Begun"
     _cold: ColdStart
 
-    def build(self, settings: Settings) -> Placed:
+    def build(self, settings: Settings) -> "Placed":
         """The actor with what it stands on, nothing of it opened; raises SettingsError."""
         raise NotImplementedError
 
@@ -81,7 +83,7 @@ class PlacedActor:
         settle_memory()
         self._report(placed)
 
-    def _report(self, placed: Placed) -> None:
+    def _report(self, placed: "Placed") -> None:
         if placed.actor.warmer.last is not None:
             self._cold.warmed(placed.actor.warmer.last)
         placed.actor.cold_start = self._cold.phases
@@ -115,10 +117,11 @@ class PlacedActor:
         return await self.placed.actor.stats()
 
     @property
-    def placed(self) -> Placed:
+    def placed(self) -> "Placed":
         """The actor; there is one from `start` on."""
         assert self._placed is not None, "Modal starts before it asks"
-        return self._placed
+        placed: Placed = self._placed
+        return placed
 
 
 class PlacedSkillRegistry(PlacedActor):
@@ -130,7 +133,7 @@ class PlacedSkillRegistry(PlacedActor):
     async def prepare(self, settings: Settings) -> None:
         """Parse the skills."""
         self._cold.ended("imports")
-        self._files = await Preread.of(wiring.skill_files(settings), self._refreshed)
+        self._files = await Preread.of(_wired("skill_files", settings), self._refreshed)
         self._cold.ended("skills")
 
     async def refresh(self) -> None:
@@ -142,9 +145,10 @@ class PlacedSkillRegistry(PlacedActor):
         except Exception as error:  # noqa: BLE001 - whatever the client raises: the files that are there are read
             log.warning("volume_not_reloaded", error=f"{type(error).__name__}: {error}")
 
-    def build(self, settings: Settings) -> Placed:
+    def build(self, settings: Settings) -> "Placed":
         """The actor over the parsed skills."""
-        return wiring.placed_skill_registry(settings, self._files)
+        placed: Placed = _wired("placed_skill_registry", settings, self._files)
+        return placed
 
     def started(self) -> None:
         """Look beside the requests for skills that changed since the snapshot."""
@@ -157,9 +161,10 @@ class PlacedSessionCache(PlacedActor):
     role, first_phase = SESSIONS, "first_accept"
     shard: int
 
-    def build(self, settings: Settings) -> Placed:
+    def build(self, settings: Settings) -> "Placed":
         """The shard's actor."""
-        return wiring.placed_session_cache(settings, self.shard)
+        placed: Placed = _wired("placed_session_cache", settings, self.shard)
+        return placed
 
 
 class PlacedChatAgent(PlacedActor):
@@ -171,9 +176,10 @@ class PlacedChatAgent(PlacedActor):
         """The references that it holds."""
         raise NotImplementedError
 
-    def build(self, settings: Settings) -> Placed:
+    def build(self, settings: Settings) -> "Placed":
         """The agent over the fleet."""
-        return wiring.placed_chat_agent(settings, self.fleet())
+        placed: Placed = _wired("placed_chat_agent", settings, self.fleet())
+        return placed
 
     async def beside(self) -> None:
         """Look up the shards, so that no turn has to."""
@@ -276,6 +282,11 @@ def inputs(scaling: Scaling) -> dict[str, Any]:
 
 
 # ---------------------------------------------------------------- helpers
+
+
+def _wired(name: str, *given: Any) -> Any:
+    """What the wiring makes under that name; it brings the actors along, which a gateway's container has no use for."""
+    return lazily.load(f"app.wiring:{name}")(*given)
 
 
 def _bounded(reply: bytes) -> bytes:

@@ -8,9 +8,9 @@ from typing import Final
 import structlog
 
 from actors.ports import TelegramError, TokenRefused
+from app.gateway import Gateway
 from app.intake import UpdateIntake
 from app.metrics import Metrics
-from app.service import Gateway
 from app.settings import Settings
 from app.system import LocalSystem
 from app.telegram.methods import Polled

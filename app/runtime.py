@@ -7,6 +7,7 @@ import random
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 import structlog
@@ -142,3 +143,12 @@ class Tasks:
             await work()
         except Exception:  # the stated outcome: nobody awaits this task, so that its failure is logged here
             log.exception("background_failed", task=name)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """This process's time, chance and background work."""
+
+    clock: SystemClock = field(default_factory=SystemClock)
+    chance: SystemChance = field(default_factory=SystemChance)
+    background: Tasks = field(default_factory=Tasks)

@@ -1,6 +1,5 @@
 """All that the environment says, read once, typed and checked; nothing else reads the environment."""
 
-import difflib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from app import lazily
 from app import setting_values as values
 from app.setting_values import (
     FirestoreAddress,
@@ -288,7 +288,12 @@ def _has_modal_account(environ: Mapping[str, str]) -> bool:
 def _unknown(environ: Mapping[str, str]) -> tuple[str, ...]:
     known = [*VARIABLES, *_scaling_names()]
     strange = sorted(name for name in environ if name.startswith("FIRSTLIGHT_") and name not in known)
-    return tuple(_hint(name, difflib.get_close_matches(name, known, n=1)) for name in strange)
+    return tuple(_hint(name, _nearest(name, known)) for name in strange)
+
+
+def _nearest(name: str, known: list[str]) -> list[str]:
+    matches: list[str] = lazily.load("difflib:get_close_matches")(name, known, n=1)
+    return matches
 
 
 def _hint(name: str, nearest: list[str]) -> str:

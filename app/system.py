@@ -13,11 +13,11 @@ from actors.refs import ChatAgentRef, SessionShardRef, SessionsRef, SkillRegistr
 from actors.stores import StoreDenied, StoreError
 from app import wiring
 from app.fleet import AGENT, SESSIONS, SKILLS, Fleet
+from app.runtime import World
 from app.settings import Settings
 from app.store.database import Database, choose
 from app.sweeper import sweep_forever
 from app.transport.local import LocalTransport
-from app.wiring import World
 
 log = structlog.get_logger(__name__)
 

@@ -1,7 +1,6 @@
 """Chooses what stands behind each port, and puts the actors together."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
@@ -15,22 +14,13 @@ from actors.skill_registry import SkillRegistryActor
 from actors.stores import StoreError
 from app.fleet import Fleet
 from app.lazily import load
-from app.runtime import SystemChance, SystemClock, Tasks
+from app.runtime import World
 from app.settings import Settings, SettingsError
 from app.store.database import Database, choose
 
 log = structlog.get_logger(__name__)
 
 STOP_S: Final = 5.0  # what the background may take after the actor has stopped; Modal grants 30 s in all
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """This process's time, chance and background work."""
-
-    clock: SystemClock = field(default_factory=SystemClock)
-    chance: SystemChance = field(default_factory=SystemChance)
-    background: Tasks = field(default_factory=Tasks)
 
 
 class Placed:

@@ -69,7 +69,7 @@ def _peek_tag(frame: bytes) -> str | None:
 
 
 def _tag_of(member: Any) -> str:
-    return str(msgspec.inspect.type_info(member).tag)  # type: ignore[attr-defined]
+    return str(member.__struct_config__.tag)
 
 
 read_skill_request: Final[Decoder[SkillRequest]] = Decoder(SkillRequest)

@@ -114,12 +114,7 @@ class Cluster:
 
     def defects_of_intakes(self) -> int:
         """How often a gateway's intake met a defect."""
-        labels = {"kind": "unread", "outcome": "defect"}
-        found = (
-            each.metrics.registry.get_sample_value("firstlight_updates_total", labels)
-            for each in self.gateways
-        )
-        return sum(int(count or 0) for count in found)
+        return sum(each.metrics.updates.of("unread", "defect") for each in self.gateways)
 
     # ------------------------------------------------------------ containers
 

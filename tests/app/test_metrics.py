@@ -3,6 +3,7 @@
 import pytest
 
 from app.metrics import Metrics
+from app.metrics_page import registry_of
 from contracts.warming import ActorStats
 
 
@@ -20,7 +21,7 @@ def test_a_label_never_comes_from_input(kind: str, outcome: str) -> None:
 
 
 def test_two_services_count_apart() -> None:
-    """Each has a registry of its own, so that tests and restarts do not add up."""
+    """Each has numbers of its own, so that tests and restarts do not add up."""
     first, second = Metrics(), Metrics()
     first.update("message", "queue")
     assert 'firstlight_updates_total{kind="message",outcome="queue"} 1.0' in first.page(()).decode()
@@ -32,7 +33,7 @@ def test_durations_fall_into_buckets() -> None:
     metrics = Metrics()
     for seconds in (0.0001, 0.0005, 0.003, 9.0):
         metrics.accepted(seconds)
-    sample = metrics.registry.get_sample_value
+    sample = registry_of(metrics).get_sample_value
     counts = {
         bound: sample("firstlight_accept_seconds_bucket", {"le": bound})
         for bound in ("0.0005", "0.0025", "0.005", "5.0", "+Inf")

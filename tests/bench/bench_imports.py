@@ -17,7 +17,7 @@ ROLES: Final = {
     "aiohttp and uvloop": "import aiohttp.web, uvloop",
     "session shard, SQLite": "import app.wiring, app.store.sqlite_opening",
     "session shard, Firestore": "import app.wiring, app.store.firestore_opening",
-    "gateway": "import app.web.server, app.telegram.client",
+    "gateway": "import app.gateway",
     "agent, offline model": "import app.wiring, app.telegram.client, app.telegram.render, app.llm.offline",
     "agent, Anthropic": "import app.wiring, app.telegram.client, app.telegram.render, app.llm.anthropic",
     "firstlight serve": "import app.cli, app.store.sqlite_opening, app.llm.offline",

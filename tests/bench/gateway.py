@@ -4,30 +4,48 @@ import asyncio
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import modal_app  # noqa: F401 - what every container imports first
 from app.placed_gateway import PlacedGateway
 from app.transport.remote import RemoteFleet
 from contracts.codec import encode
+from contracts.sessions import UpdateAccepted
 from contracts.warming import WarmReport
 
 
-class Said:
-    """A method of Modal's handles that gives the same each time: `hydrate`, `remote` and itself, each with `aio`."""
+class Pool(NamedTuple):
+    """What an autoscaler tells of its settings."""
 
-    def __init__(self, answer: bytes) -> None:
-        async def give(*_given: Any, **_named: Any) -> bytes:
+    min_containers: int = 1
+
+
+class Said:
+    """A method of Modal's handles that gives the same each time; its autoscaler tells of one container."""
+
+    def __init__(self, answer: Any) -> None:
+        async def give(*_given: Any, **_named: Any) -> Any:
             return answer
 
-        self.aio: Callable[..., Awaitable[bytes]] = give
-        self.hydrate = self.remote = self.spawn = self
+        self.aio: Callable[..., Awaitable[Any]] = give
+        self.hydrate = self.remote = self.spawn = self.update = self
+
+    @property
+    def autoscaler(self) -> "Said":
+        """The pool's; its `settings` are what is given."""
+        return Said(Pool())
+
+    @property
+    def settings(self) -> "Said":
+        """What is given."""
+        return self
 
 
 class Warm:
-    """A handle of an actor that is warm."""
+    """A handle of an actor that is warm, and accepts every update at once."""
 
-    ask = stats = update_autoscaler = Said(b"")
+    ask = Said(encode(UpdateAccepted()))
+    stats = Said(b"")
     warm = Said(encode(WarmReport(actor="any", status="warm")))
 
 

@@ -77,10 +77,10 @@ async def run(load: Load) -> Outcome:
     """Send it all and measure; raises RuntimeError when answers are missing."""
     statuses: Counter[bytes] = Counter()
     spent_s: list[float] = []
-    requests = _requests(load)
+    sent = requests(load)
     loop, started = asyncio.get_running_loop(), perf_counter()
     opened = [
-        await loop.create_connection(lambda: Connection(requests, statuses, spent_s), "127.0.0.1", load.port)
+        await loop.create_connection(lambda: Connection(sent, statuses, spent_s), "127.0.0.1", load.port)
         for _ in range(load.connections)
     ]
     await asyncio.gather(*(connection.ended for _, connection in opened))
@@ -96,7 +96,8 @@ async def run(load: Load) -> Outcome:
     )
 
 
-def _requests(load: Load) -> Iterator[bytes]:
+def requests(load: Load) -> Iterator[bytes]:
+    """The requests as they go over the wire, one after another."""
     for number in range(load.first, load.first + load.requests):
         body = _update(number, 10_000_000 + number % load.chats)
         yield (

@@ -14,8 +14,8 @@ from app.chaos.memory_database import MemoryDatabase
 from app.chaos.memory_store import MemorySessionStore, MemorySkillStatsStore, MemoryWarmStore
 from app.placed import PlacedChatAgent
 from app.placed_gateway import PlacedGateway
+from app.runtime import World
 from app.transport.remote import RemoteFleet
-from app.wiring import World
 from contracts.chat import TakeTurn
 from contracts.codec import encode
 from tests.app.cold.child import Asked

@@ -13,9 +13,10 @@ import msgspec
 import modal_app  # noqa: F401 - what every container imports first
 from app.lazily import load
 from app.placed import PlacedActor, PlacedSessionCache, PlacedSkillRegistry
+from app.runtime import World
 from app.settings import Settings, SqliteAddress
 from app.store.database import choose
-from app.wiring import Placed, World, session_cache, skill_registry
+from app.wiring import Placed, session_cache, skill_registry
 from contracts.base import Message
 from contracts.codec import encode
 from contracts.skills import GetCatalog

@@ -17,7 +17,7 @@ FAR_S: Final = (0.02, 0.05)
 
 _MODAL: Final = {
     "attr", "cbor2", "google._upb", "google.protobuf", "grpclib", "h2", "hpack", "hyperframe", "modal",
-    "modal_proto", "modal_version", "multidict", "pygments", "rich", "synchronicity", "typing_extensions",
+    "modal_proto", "modal_version", "multidict", "synchronicity", "typing_extensions",
 }  # fmt: skip
 _ALL: Final = _MODAL | {"msgspec", "structlog"}
 _HTTP: Final = {"aiohappyeyeballs", "aiohttp", "aiosignal", "frozenlist", "idna", "propcache", "yarl"}
@@ -38,7 +38,7 @@ MAY_IMPORT: Final = {
     ("SessionCacheActor", "sqlite"): _ALL | {"sqlite3"},
     ("SessionCacheActor", "firestore"): _ALL | _RETRIES | _GOOGLE,
     ("ChatAgent", "services"): _ALL | _HTTP | _RETRIES | _ANTHROPIC | {"pyromark", "telegramify_markdown"},
-    ("TelegramGateway", "services"): _ALL | _HTTP | _RETRIES | {"prometheus_client", "wsgiref"},
+    ("TelegramGateway", "services"): _ALL | _HTTP | _RETRIES,
 }
 """The packages that each role may have imported by its first answer, over each store; a new one is a decision."""
 

@@ -153,10 +153,9 @@ class Service:
         """The turns that the agent was told to take."""
         return [m for m in self.agent.told if isinstance(m, TakeTurn)]
 
-    def counted(self, kind: str, outcome: str) -> float:
+    def counted(self, kind: str, outcome: str) -> int:
         """How many updates of that kind and outcome were counted."""
-        labels = {"kind": kind, "outcome": outcome}
-        return self.metrics.registry.get_sample_value("firstlight_updates_total", labels) or 0.0
+        return self.metrics.updates.of(kind, outcome)
 
     @asynccontextmanager
     async def socket(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
