@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTHON_CODE := $(wildcard app actors contracts modal_app.py tests)
 # Two workers: many tests wait, for leases, sockets and processes, and the machines that check have two cores.
 PYTEST_ARGS ?= -n 2 --dist worksteal
-LOCK := $(BIN)/uv pip compile --quiet --no-config --universal --generate-hashes --python-version 3.11 --no-header $(LOCK_ARGS)
+LOCK := $(BIN)/uv pip compile --quiet --no-config --universal --generate-hashes --python-version 3.11 --no-header --constraints .ci/constraints.txt $(LOCK_ARGS)
 export UV_VERSION
 ifdef PYTHON
 export PYTHON

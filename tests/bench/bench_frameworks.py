@@ -15,9 +15,9 @@ BARE, OURS = "bare aiohttp, nothing durable", "firstlight, durable (turns parked
 OTHERS: Final = {
     "FastAPI, nothing durable": ("fastapi", ("fastapi", "uvicorn")),
     "python-telegram-bot, nothing durable": ("python-telegram-bot", ("telegram", "starlette", "uvicorn")),
+    "aiogram, nothing durable": ("aiogram", ("aiogram",)),
 }
-"""Contenders by the server's name, and the packages without which they are left out. aiogram is not among them: it
-asks for a pydantic that is older than what the model's SDK is locked with."""
+"""Contenders by the server's name, and the packages without which they are left out."""
 
 
 def run(effort: Effort) -> Table:

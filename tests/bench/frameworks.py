@@ -7,12 +7,14 @@ line of what it has used; its end ends the server.
 import asyncio
 import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from time import process_time
 from typing import Any, Final
 
 import msgspec
 import uvloop
+from aiohttp import web
 
 from app.lazily import load
 from tests.bench.server import SECRET, TOKEN, Used
@@ -62,23 +64,56 @@ def python_telegram_bot() -> Any:
     return load("starlette.applications:Starlette")(routes=[route])
 
 
-APPLICATIONS: Final[dict[str, Callable[[], Any]]] = {
-    "fastapi": fastapi,
-    "python-telegram-bot": python_telegram_bot,
+def aiogram() -> Any:
+    """aiogram under aiohttp, as its documentation of webhooks has it; its one handler does nothing."""
+    dispatcher, bot = load("aiogram:Dispatcher")(), load("aiogram:Bot")(TOKEN)
+
+    async def handle(message: Any) -> None:
+        pass
+
+    dispatcher.message.register(handle)
+    app = web.Application()
+    server = load("aiogram.webhook.aiohttp_server:SimpleRequestHandler")
+    server(dispatcher=dispatcher, bot=bot, secret_token=SECRET).register(app, path=PATH)
+    load("aiogram.webhook.aiohttp_server:setup_application")(app, dispatcher, bot=bot)
+    return app
+
+
+@asynccontextmanager
+async def by_uvicorn(application: Any) -> AsyncIterator[int]:
+    """Serve it on the port that is given."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    config = load("uvicorn:Config")(application, log_level="error", lifespan="off", access_log=False)
+    server = load("uvicorn:Server")(config)
+    serving = asyncio.ensure_future(server.serve(sockets=[listener]))
+    yield int(listener.getsockname()[1])
+    server.should_exit = True
+    await serving
+
+
+@asynccontextmanager
+async def by_aiohttp(application: Any) -> AsyncIterator[int]:
+    """The same for an application of aiohttp's."""
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
+    yield int(runner.addresses[0][1])
+    await runner.cleanup()
+
+
+SERVERS: Final[dict[str, Callable[[], AbstractAsyncContextManager[int]]]] = {
+    "fastapi": lambda: by_uvicorn(fastapi()),
+    "python-telegram-bot": lambda: by_uvicorn(python_telegram_bot()),
+    "aiogram": lambda: by_aiohttp(aiogram()),
 }
 
 
 async def run(name: str) -> None:
     """Serve until standard input ends."""
-    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-    config = load("uvicorn:Config")(APPLICATIONS[name](), log_level="error", lifespan="off", access_log=False)
-    server = load("uvicorn:Server")(config)
-    serving: Awaitable[None] = asyncio.ensure_future(server.serve(sockets=[listener]))
-    print(listener.getsockname()[1], flush=True)
-    while await asyncio.to_thread(sys.stdin.readline):
-        print(msgspec.json.encode(Used(cpu_s=process_time())).decode(), flush=True)
-    server.should_exit = True
-    await serving
+    async with SERVERS[name]() as port:
+        print(port, flush=True)
+        while await asyncio.to_thread(sys.stdin.readline):
+            print(msgspec.json.encode(Used(cpu_s=process_time())).decode(), flush=True)
 
 
 if __name__ == "__main__":
