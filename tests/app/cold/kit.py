@@ -13,9 +13,13 @@ import msgspec
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from app.settings import load
 from app.store.firestore import FirestoreSessionStore
 from app.store.firestore_client import FirestoreDatabase
 from app.store.firestore_skills import FirestoreSkillStatsStore
+from app.wiring import placed_session_cache
+from contracts.codec import encode
+from contracts.sessions import PatchSession, SessionPatch
 from tests import commands
 from tests.app.cold.said import UPDATE, Start
 from tests.app.llm.messages_api import MessagesApi, says
@@ -25,6 +29,7 @@ from tests.faultproxy import Fault, FaultProxy
 from tests.modal_double import bare
 from tests.trips import Trip, Trips, in_a_row
 
+SEEN: Final = range(100, 105)  # chats; fewer than a start asks for without having read the image
 FOR_EVER: Final = 1 << 60
 BESIDE: Final = {
     "setMyCommands",
@@ -100,10 +105,22 @@ async def far_firestore(
         await FirestoreSessionStore(database, NoMeter()).recent_sessions(0, 1)
         await FirestoreSkillStatsStore(database, NoMeter()).read_stats(("none",))
         proxy.inject(Fault("delay", times=FOR_EVER, seconds=distance_s))
-        yield (
-            {"FIRSTLIGHT_STORE": f"firestore://{project}", "FIRESTORE_EMULATOR_HOST": proxy.host},
-            proxy.trips,
-        )
+        yield emulated(proxy.host, project), proxy.trips
+
+
+def emulated(host: str, project: str) -> dict[str, str]:
+    """The settings of a store in the emulator, or behind what stands before it."""
+    return {"FIRSTLIGHT_STORE": f"firestore://{project}", "FIRESTORE_EMULATOR_HOST": host}
+
+
+async def leave_an_image(environ: Mapping[str, str]) -> None:
+    """Have a shard write some sessions and end, so that the store holds its warm image."""
+    placed = placed_session_cache(load(environ), 0)
+    await placed.open()
+    await placed.actor.start()
+    for chat in SEEN:
+        await placed.actor.ask(encode(PatchSession(chat=chat, patch=SessionPatch(mode="brief"))))
+    await placed.stop()
 
 
 @asynccontextmanager

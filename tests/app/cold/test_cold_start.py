@@ -1,6 +1,6 @@
 """The cold-start budget: how often each role waits for others on its way to its first answer, and its imports."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Final
@@ -8,8 +8,17 @@ from typing import Final
 import pytest
 from _pytest.mark import ParameterSet
 
-from app.cold_start import BUDGETS
-from tests.app.cold.kit import Measured, far_firestore, far_services, measure, serve
+from app.cold_start import BUDGETS, WITHOUT_IMAGE, Budget
+from tests.app.cold.kit import (
+    SEEN,
+    Measured,
+    emulated,
+    far_firestore,
+    far_services,
+    leave_an_image,
+    measure,
+    serve,
+)
 from tests.emulator import Emulator
 
 TRIES: Final = 4  # each twice as far: a busy machine tears apart what was asked at once, and joins nothing
@@ -45,7 +54,8 @@ MAY_IMPORT: Final = {
 FIRST_TRIPS: Final = {"SkillRegistryActor": 0, "SessionCacheActor": 1}
 """How often the first request goes to the store."""
 
-Started = Callable[[str, str, float], Awaitable[Measured]]
+Started = Callable[..., Awaitable[Measured]]
+SHARD: Final = "SessionCacheActor"
 
 pytestmark = pytest.mark.timeout(
     240
@@ -63,36 +73,40 @@ def cases() -> Iterator[ParameterSet]:
 def started(request: pytest.FixtureRequest, tmp_path: Path) -> Started:
     """Start a role over a store, or beside far services; again and from farther away if it is over its budget."""
 
-    async def once(role: str, over: str, far_s: float) -> Measured:
+    async def once(role: str, over: str, far_s: float, imaged: bool) -> Measured:
         match over:
             case "sqlite":
                 environ = {"FIRSTLIGHT_STORE": f"sqlite:///{tmp_path}/far-{far_s}.db"}
+                if imaged:
+                    await leave_an_image(environ)
                 return await measure(role, far_s, environ, tmp_path)
             case "firestore":
                 host, project = (request.getfixturevalue(name) for name in ("emulator", "project"))
-                async with far_firestore(host.host, f"{project}-{far_s * 1000:.0f}", far_s) as (
-                    environ,
-                    trips,
-                ):
+                project = f"{project}-{far_s * 1000:.0f}"
+                if imaged:
+                    await leave_an_image(emulated(host.host, project))
+                async with far_firestore(host.host, project, far_s) as (environ, trips):
                     return await measure(role, far_s, environ, tmp_path, trips)
             case _:
                 async with far_services(far_s) as (environ, trips):
                     return await measure(role, far_s, environ, tmp_path, trips)
 
-    async def start(role: str, over: str, far_s: float) -> Measured:
+    async def start(
+        role: str, over: str, far_s: float, budgets: Mapping[str, Budget], *, imaged: bool
+    ) -> Measured:
         for number in range(TRIES):
-            measured = await once(role, over, far_s * 2**number)
-            if not over_budget(role, measured):
+            measured = await once(role, over, far_s * 2**number, imaged)
+            if not over_budget(budgets, measured):
                 break
         return measured
 
     return start
 
 
-def over_budget(role: str, measured: Measured) -> dict[str, tuple[str, ...]]:
+def over_budget(budgets: Mapping[str, Budget], measured: Measured) -> dict[str, tuple[str, ...]]:
     """The phases that made more trips in a row than they may, with those trips."""
-    rows = {phase: measured.row(phase) for phase in BUDGETS[role]}
-    return {phase: row for phase, row in rows.items() if len(row) > BUDGETS[role][phase].trips}
+    rows = {phase: measured.row(phase) for phase in budgets}
+    return {phase: row for phase, row in rows.items() if len(row) > budgets[phase].trips}
 
 
 @pytest.mark.parametrize(("role", "over", "far_s"), list(cases()))
@@ -100,18 +114,36 @@ async def test_a_container_starts_within_its_budget(
     started: Started, role: str, over: str, far_s: float
 ) -> None:
     """No phase waits for others more often than it may, one after another; what it imports and tells is as stated."""
-    measured = await started(role, over, far_s)
-    assert {} == over_budget(role, measured)
-    assert set(BUDGETS[role]) == {span.phase for span in measured.start.spans}
+    budgets = BUDGETS[role]
+    measured = await started(role, over, far_s, budgets, imaged=role == SHARD)
+    assert {} == over_budget(budgets, measured)
+    assert set(budgets) == {span.phase for span in measured.start.spans}
+    if role == SHARD:
+        assert [("image", len(SEEN))] == sources(measured)
     check_connection(role, measured)
     check_imports(role, over, measured)
     check_event(role, measured)
 
 
+@pytest.mark.parametrize("over", ["sqlite", pytest.param("firestore", marks=pytest.mark.soak)])
+async def test_a_shard_without_an_image_takes_one_trip_more(started: Started, over: str) -> None:
+    """It learns that there is none, and then asks for its recent sessions in one query."""
+    budgets = {**BUDGETS[SHARD], "warm": WITHOUT_IMAGE}
+    measured = await started(SHARD, over, FAR_S[0], budgets, imaged=False)
+    assert {} == over_budget(budgets, measured)
+    assert [("query", 0)] == sources(measured)
+    check_connection(SHARD, measured)
+
+
+def sources(measured: Measured) -> list[tuple[str, int]]:
+    """What each warming of sessions was made from, and of how many."""
+    return [(event["source"], event["count"]) for event in measured.events("sessions_warmed")]
+
+
 def check_connection(role: str, measured: Measured) -> None:
     """An owner's warming reads, and so its first request finds an open connection; a registry's needs none."""
     if role in FIRST_TRIPS:
-        assert len(measured.row("warm")) in (1, BUDGETS[role]["warm"].trips)
+        assert measured.row("warm")
         first = next(phase for phase in BUDGETS[role] if phase.startswith("first_"))
         assert FIRST_TRIPS[role] == len(measured.row(first))
 
@@ -141,6 +173,7 @@ async def test_the_whole_service_is_ready_within_its_round_trips(
     """`serve` opens the store, Telegram and the model at once, and tells of it once when it has answered somebody."""
     for number in range(TRIES):
         far_s = FAR_S[1] * 2**number
+        await leave_an_image(emulated(emulator.host, f"{project}-{number}"))
         async with (
             far_firestore(emulator.host, f"{project}-{number}", far_s) as (store, reads),
             far_services(far_s) as (services, calls),
