@@ -25,7 +25,7 @@ from tests.bench import (
     bench_warm,
 )
 from tests.bench.kit import Bench, Effort, Table
-from tests.bench.report import show, write
+from tests.bench.report import rewrite, show, write
 
 BENCHES: dict[str, Bench] = {
     "accept": bench_accept.run,
@@ -52,12 +52,16 @@ BENCHES: dict[str, Bench] = {
 @click.argument("names", nargs=-1, type=click.Choice(list(BENCHES)), metavar="[NAME]...")
 @click.option("--quick", is_flag=True, help="Fewer rounds and smaller sizes: within a minute, less exact.")
 def main(names: tuple[str, ...], quick: bool) -> None:
-    """Run the benchmarks (all, if none is named); a whole run also writes docs/benchmarks.md with its plots."""
+    """Run the benchmarks (all, if none is named) and write their tables and plots to docs/benchmarks.md.
+
+    A quick run writes nothing; one of some benchmarks keeps the page's other tables.
+    """
     configure_logging("error")  # what services of our own say is not what was asked for
     console = Console()
     tables = [_run(name, quick, console) for name in names or BENCHES]
-    if not names and not quick:
-        console.print(f"written: {write(tables)}")
+    if not quick:
+        page = rewrite(tables, list(BENCHES)) if names else write(tables)
+        console.print(f"written: {page}")
 
 
 def _run(name: str, quick: bool, console: Console) -> Table:

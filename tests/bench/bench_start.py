@@ -32,14 +32,16 @@ def run(effort: Effort) -> Table:
     """Start each in turns; the service warms from an empty SQLite file and the bundled skills."""
     python = (sys.executable, "-W", "ignore", "-m")
     firstlight = (str(Path(sys.executable).with_name("firstlight")), "serve", "--port")
-    contenders = {
-        BARE: partial(_starting, (*python, "tests.bench.bare"), ONE_UPDATE),
-        WITH_MODAL: partial(_starting, (*python, "tests.bench.bare"), ONE_UPDATE, "modal"),
-        GATEWAY: partial(_starting, (*python, "tests.bench.gateway"), ONE_UPDATE),
-        SERVE: partial(_starting, firstlight, ONE_UPDATE),
-        WARM: partial(_starting, firstlight, ARE_YOU_READY),
-    }
-    samples = rounds(contenders, effort.pick(3, 15), effort)
+    with serving(Wish(kind="telegram")) as telegram:
+        starting = partial(_starting, f"http://127.0.0.1:{telegram.port}")
+        contenders = {
+            BARE: partial(starting, (*python, "tests.bench.bare"), ONE_UPDATE),
+            WITH_MODAL: partial(starting, (*python, "tests.bench.bare"), ONE_UPDATE, "modal"),
+            GATEWAY: partial(starting, (*python, "tests.bench.gateway"), ONE_UPDATE),
+            SERVE: partial(starting, firstlight, ONE_UPDATE),
+            WARM: partial(starting, firstlight, ARE_YOU_READY),
+        }
+        samples = rounds(contenders, effort.pick(3, 15), effort)
     found = rows(samples, MS, {WITH_MODAL: BARE, GATEWAY: WITH_MODAL, SERVE: BARE, WARM: BARE})
     serve, warm, gateway = (_ratio(found, name) for name in (SERVE, WARM, GATEWAY))
     cpu = ratio_between(samples, GATEWAY, WITH_MODAL, CPU)
@@ -59,9 +61,9 @@ def _ratio(found: Sequence[Row], name: str) -> float:
     return next(row.ratio or 0.0 for row in found if row.name == name)
 
 
-def _starting(command: Sequence[str], request: bytes, *more: str) -> Values:
-    with tempfile.TemporaryDirectory() as folder, serving(Wish(kind="telegram")) as telegram:
-        environ = _environ(folder, f"http://127.0.0.1:{telegram.port}")
+def _starting(telegram: str, command: Sequence[str], request: bytes, *more: str) -> Values:
+    with tempfile.TemporaryDirectory() as folder:
+        environ = _environ(folder, telegram)
         port, cpu_before_s, started = free_port(), _children_cpu_s(), time.perf_counter()
         process = subprocess.Popen(
             [*command, str(port), *more],

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +16,9 @@ from tests.bench.plots import plot
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 PACKAGES: Final = ("aiohttp", "uvloop", "msgspec", "structlog", "grpcio")
+
+MACHINE: Final = "Machine: "
+_PLOT: Final = re.compile(r"\(benchmarks/(\w+)\.png\)")
 
 OPENING: Final = """# Benchmarks
 
@@ -40,20 +44,31 @@ def show(table: Table, console: Console) -> None:
 
 def write(tables: Sequence[Table], page: Path = PAGE) -> str:
     """Write the page and its plots in a folder beside it; gives the page's name below the project."""
-    pictures = page.with_suffix("")
-    pictures.mkdir(parents=True, exist_ok=True)
-    for table in tables:
-        plot(table, pictures / f"{table.name}.png")
+    _draw(tables, page)
     page.write_text("\n".join((OPENING, _machine(), *map(section, tables))))
     return "/".join(page.parts[-2:])
 
 
-def section(table: Table) -> str:
-    """The table as Markdown, with its reading and its plot."""
+def rewrite(tables: Sequence[Table], order: Sequence[str], page: Path = PAGE) -> str:
+    """Write these tables anew and keep the page's others; what was measured on another machine says so."""
+    kept = page.read_text() if page.exists() else ""
+    machine = next((line + "\n" for line in kept.splitlines() if line.startswith(MACHINE)), _machine())
+    note = "" if machine == _machine() else f"Measured apart. {_machine()}"
+    sections = {_name(text): text for text in re.split(r"(?m)^(?=## )", kept)[1:]}
+    sections |= {table.name: section(table, note) for table in tables}
+    _draw(tables, page)
+    shown = [sections[name].rstrip("\n") + "\n" for name in order if name in sections]
+    page.write_text("\n".join((OPENING, machine, *shown)))
+    return "/".join(page.parts[-2:])
+
+
+def section(table: Table, note: str = "") -> str:
+    """The table as Markdown, with its reading and its plot; a note of where it was measured comes before."""
     measures = (*table.measures, f"ratio of {table.ratio_of}")
     lines = [
         f"## {table.title}",
         "",
+        *([note] if note else []),
         table.reading,
         "",
         f"| | {' | '.join(measures)} |",
@@ -76,10 +91,23 @@ def number(value: float) -> str:
 # ---------------------------------------------------------------- helpers
 
 
+def _draw(tables: Sequence[Table], page: Path) -> None:
+    pictures = page.with_suffix("")
+    pictures.mkdir(parents=True, exist_ok=True)
+    for table in tables:
+        plot(table, pictures / f"{table.name}.png")
+
+
+def _name(text: str) -> str:
+    """A section's, from its plot."""
+    found = _PLOT.search(text)
+    return found[1] if found else ""
+
+
 def _machine() -> str:
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     kind = f"{os.cpu_count()} cores ({platform.machine()}), {platform.system()}"
-    return f"Machine: {kind}, {platform.python_implementation()} {platform.python_version()}, {packages}.\n"
+    return f"{MACHINE}{kind}, {platform.python_implementation()} {platform.python_version()}, {packages}.\n"
 
 
 def _cells(row: Row, table: Table) -> list[str]:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,21 @@ def test_the_page_has_every_table_and_its_plot(tmp_path: Path) -> None:
     assert (tmp_path / "docs" / "benchmarks" / "sample.png").read_bytes().startswith(b"\x89PNG")
     assert str(tmp_path) not in text
     assert str(Path.cwd()) not in text
+
+
+def test_a_table_is_written_anew_among_the_others(tmp_path: Path) -> None:
+    """The others stay as they are and where they are; one from another machine says where it was measured."""
+    page = tmp_path / "benchmarks.md"
+    old, new = table(Row("a", {"ms": 1.0})), table(Row("a", {"ms": 5.0}))
+    other = replace(old, name="other", title="Another")
+    report.write([other, old], page)
+    before = page.read_text()
+    assert "benchmarks.md" == report.rewrite([new], ["other", "sample"], page).rpartition("/")[2]
+    assert before.replace(report.section(old), report.section(new)) == page.read_text()
+    page.write_text(before.replace("Machine: ", "Machine: 96 cores, or "))
+    report.rewrite([new], ["other", "sample"], page)
+    assert page.read_text().index("96 cores") < page.read_text().index("## Another")
+    assert page.read_text().index("## A sample") < page.read_text().index("Measured apart. Machine: ")
 
 
 @pytest.mark.parametrize(
