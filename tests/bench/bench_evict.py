@@ -20,7 +20,7 @@ from tests.bench.evicting import (
     fifo,
     lru,
 )
-from tests.bench.kit import Effort, Row, Table
+from tests.bench.kit import Effort, Row, Table, on_all_cores
 from tests.bench.traces import Trace
 
 LRU, SCORED, BEST = "LRU", f"L1, score of {LOOKS} looks", "farthest next use"
@@ -34,9 +34,11 @@ Values = Mapping[str, float]
 def run(effort: Effort) -> Table:
     """Play every trace through every policy; its second half counts."""
     population, seeds = effort.pick(1_000, 20_000), effort.pick(SEEDS[:1], SEEDS[:2])
+    cases = [(name, population, seed) for name in TRACES for seed in seeds]
+    found = on_all_cores(_measure_all, cases, effort)
     rows: list[Row] = []
-    for name, make in TRACES.items():
-        runs = [_measure_all(make(population, seed), seed, effort) for seed in seeds]
+    for name in TRACES:
+        runs = [values for case, values in zip(cases, found, strict=True) if case[0] == name]
         rows += [_row(name, policy, runs) for policy in runs[0]]
     return Table(
         name="evict",
@@ -63,13 +65,13 @@ def _contenders(chats: Sequence[int]) -> dict[str, Callable[[int], Policy]]:
     }
 
 
-def _measure_all(trace: Trace, seed: int, effort: Effort) -> dict[str, Values]:
+def _measure_all(name: str, population: int, seed: int) -> dict[str, Values]:
+    trace = TRACES[name](population, seed)
     sizes = _sizes(trace, seed)
     whole = sum(sizes[: trace.population])
     found: dict[str, Values] = {}
-    for name, make in _contenders(trace.chats).items():
-        effort.step(f"{trace.name}, seed {seed}, {name}")
-        found[name] = {at: _hits(make(int(whole * share)), trace, sizes) for at, share in SHARES.items()}
+    for policy, make in _contenders(trace.chats).items():
+        found[policy] = {at: _hits(make(int(whole * share)), trace, sizes) for at, share in SHARES.items()}
     return found
 
 

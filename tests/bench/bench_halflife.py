@@ -8,8 +8,7 @@ from typing import Final
 from actors.score import HALF_LIFE_S, Scores
 from tests.bench.bench_hits import TRACES
 from tests.bench.choosing import ByFrequency, ByRecency, ByScore, Choice, measure, measure_perfect
-from tests.bench.kit import Effort, Row, Table
-from tests.bench.traces import Trace
+from tests.bench.kit import Effort, Row, Table, on_all_cores
 
 SEEDS: Final = (101, 102)  # for training: no other benchmark uses them
 HOUR_S: Final = 3600.0
@@ -58,11 +57,10 @@ def run(effort: Effort) -> Table:
     """Compare every choice with the perfect one, on each trace, for two sizes of image and two counts of requests."""
     population, seeds = effort.pick(1_000, 5_000), effort.pick(SEEDS[:1], SEEDS)
     found: dict[str, list[float]] = {name: [] for name in _contenders()}
-    for name, make in TRACES.items():
-        for seed in seeds:
-            effort.step(f"{name}, seed {seed}")
-            for choice, shares in _shares(make(population, seed)).items():
-                found[choice] += shares
+    cases = [(name, population, seed) for name in TRACES for seed in seeds]
+    for by_choice in on_all_cores(_shares, cases, effort):
+        for choice, shares in by_choice.items():
+            found[choice] += shares
     rows = _rows(found, len(seeds))
     return Table(
         name="halflife",
@@ -92,8 +90,9 @@ def _of_half_life(hours: int) -> Callable[[], Choice]:
     return lambda: ByScore(Scores(half_life_s=hours * HOUR_S))
 
 
-def _shares(trace: Trace) -> Mapping[str, Sequence[float]]:
+def _shares(name: str, population: int, seed: int) -> Mapping[str, Sequence[float]]:
     """For each choice its shares of the perfect hits, always in the same order."""
+    trace = TRACES[name](population, seed)
     sizes = (trace.population // 10, trace.population // 100)
     perfect = measure_perfect(trace, sizes)
     ours = {name: measure(make(), trace, sizes) for name, make in _contenders().items()}

@@ -18,9 +18,9 @@ from tests.bench.choosing import (
     measure,
     measure_perfect,
 )
-from tests.bench.kit import Effort, Row, Table
+from tests.bench.kit import Effort, Row, Table, on_all_cores
 from tests.bench.recorded import recorded
-from tests.bench.traces import MAKERS, Maker, Trace
+from tests.bench.traces import MAKERS, Maker
 
 SEEDS: Final = (1, 2, 3)  # others than those on which the half-life was chosen
 PERFECT, SCORE, RECENCY = "perfect", "score", "recency only"
@@ -33,9 +33,11 @@ Values = Mapping[str, float]
 def run(effort: Effort) -> Table:
     """Play every trace once for each choice and seed."""
     population, seeds = effort.pick(1_000, 20_000), effort.pick(SEEDS[:2], SEEDS)
+    cases = [(name, population, seed) for name in TRACES for seed in seeds]
+    found = on_all_cores(_measure_all, cases, effort)
     rows: list[Row] = []
-    for name, make in TRACES.items():
-        runs = [_measure_all(make(population, seed), seed, effort) for seed in seeds]
+    for name in TRACES:
+        runs = [values for case, values in zip(cases, found, strict=True) if case[0] == name]
         rows += [_row(name, choice, runs) for choice in runs[0]]
     table = Table(
         name="hits",
@@ -63,13 +65,12 @@ def _contenders(sizes: Sequence[int]) -> dict[str, Callable[[], Choice]]:
     }
 
 
-def _measure_all(trace: Trace, seed: int, effort: Effort) -> dict[str, Values]:
+def _measure_all(name: str, population: int, seed: int) -> dict[str, Values]:
+    trace = TRACES[name](population, seed)
     sizes = (trace.population // 10, trace.population // 100)
-    effort.step(f"{trace.name}, seed {seed}, {PERFECT}")
     found = {PERFECT: _named(measure_perfect(trace, sizes), sizes)}
-    for name, make in _contenders(sizes).items():
-        effort.step(f"{trace.name}, seed {seed}, {name}")
-        found[name] = _named(measure(make(), trace, sizes), sizes)
+    for choice, make in _contenders(sizes).items():
+        found[choice] = _named(measure(make(), trace, sizes), sizes)
     return found
 
 

@@ -41,7 +41,7 @@ SECRETS: Final = "[firstlight-store]\n[firstlight-telegram]\n[firstlight-model]\
 
 def run(effort: Effort) -> Table:
     """Call an echo in a container, alone and from many callers, and deploy the app itself."""
-    samples = asyncio.run(_measure(effort, effort.pick(200, 1_000), effort.pick(1, 5)))
+    samples = asyncio.run(_measure(effort, effort.pick(200, 400), effort.pick(1, 5)))
     gain = ratio_between(samples, MANY, ONE, RATE)
     return Table(
         name="plane",

@@ -41,7 +41,7 @@ def run(effort: Effort) -> Table:
             SERVE: partial(starting, firstlight, ONE_UPDATE),
             WARM: partial(starting, firstlight, ARE_YOU_READY),
         }
-        samples = rounds(contenders, effort.pick(3, 15), effort)
+        samples = rounds(contenders, effort.pick(3, 11), effort)
     found = rows(samples, MS, {WITH_MODAL: BARE, GATEWAY: WITH_MODAL, SERVE: BARE, WARM: BARE})
     serve, warm, gateway = (_ratio(found, name) for name in (SERVE, WARM, GATEWAY))
     cpu = ratio_between(samples, GATEWAY, WITH_MODAL, CPU)

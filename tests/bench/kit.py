@@ -1,9 +1,11 @@
 """What the benchmarks share: tables of named rows, and contenders measured in turns so that noise meets all alike."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from multiprocessing import get_context
 from statistics import median
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -109,3 +111,12 @@ def _row(name: str, samples: Samples, ratio_of: str, baseline: str | None) -> Ro
     values = {measure: median(run[measure] for run in runs) for measure in runs[0]}
     ratio = ratio_between(samples, name, baseline, ratio_of) if baseline else None
     return Row(name, values, baseline, ratio)
+
+
+def on_all_cores(work: Callable[..., T], cases: Sequence[tuple[Any, ...]], effort: Effort) -> list[T]:
+    """Give what each case comes to, in their order, worked out side by side: for what is counted, and not timed."""
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        waited = [pool.submit(work, *case) for case in cases]
+        for number, _ in enumerate(as_completed(waited), start=1):
+            effort.step(f"{number} of {len(cases)} done")
+        return [each.result() for each in waited]
