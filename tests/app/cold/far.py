@@ -91,13 +91,27 @@ class FarMethod:
         """Queue and go on."""
         return _Aio(lambda *given: self._distance.trip(f"spawn {self._what}", lambda: self._begin(*given)))
 
-    async def aio(self, **_named: Any) -> None:
-        """The autoscaler's setting, which is called itself."""
-        await self._distance.trip(self._what, _nothing)
+    @property
+    def autoscaler(self) -> "FarAutoscaler":
+        """The pool's."""
+        return FarAutoscaler(self._distance)
 
     async def _begin(self, *given: Any) -> None:
         task = asyncio.ensure_future(self._work(*given))
         self._spawned.add(task)
+
+
+class FarAutoscaler:
+    """How many containers a pool keeps: one."""
+
+    min_containers = 1
+
+    def __init__(self, distance: Distance) -> None:
+        self.settings = _Aio(lambda: distance.trip("ask of the pool", self._told))
+        self.update = _Aio(lambda **_: distance.trip("keep the pool", _nothing))
+
+    async def _told(self) -> "FarAutoscaler":
+        return self
 
 
 class FarHandle:
@@ -107,7 +121,6 @@ class FarHandle:
         self.ask = FarMethod(f"{actor.name}.ask", actor.ask, distance)
         self.warm = FarMethod(f"{actor.name}.warm", actor.warm, distance)
         self.stats = FarMethod(f"{actor.name}.stats", actor.stats, distance)
-        self.update_autoscaler = FarMethod(f"{actor.name}.keep", _nothing, distance)
 
 
 class _Aio:

@@ -157,8 +157,9 @@ def check_imports(role: str, over: str, measured: Measured) -> None:
 
 
 def check_event(role: str, measured: Measured) -> None:
-    """One event with the milliseconds of every phase, and of what warming was made of."""
+    """One event with the milliseconds of every phase, and of what warming was made of; nothing failed beside it."""
     (told,) = measured.events("cold_start")
+    assert [] == [line for line in measured.log if line["event"].endswith("_failed")]
     assert role == told["role"]
     assert {f"{phase}_ms" for phase in BUDGETS[role]} | {"ready_ms"} == {
         key for key in told if key.endswith("_ms")
