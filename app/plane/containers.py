@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import structlog
-from grpclib.server import Server
 from modal_proto import api_pb2
 
 from app.plane.calls import Call
+from app.plane.http2 import Answer, Server
 
 if TYPE_CHECKING:
     from app.plane.pools import Pool
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 HEARTBEAT_S: Final = 14.0  # below the 15.1 s after which the container's client gives a heartbeat up
-KILLED_S: Final = 10.0  # SIGKILL works at once; only a process stuck in the kernel takes longer
 
 
 def now_s() -> float:
@@ -107,20 +106,17 @@ class Container:
         """Inputs and requests that it runs."""
         return len(self.active) + self.requests
 
-    async def run(self, start: Start, handlers: Any) -> int:
+    async def run(self, start: Start, answer: Answer) -> int:
         """Live: serve its socket, start the process, keep what it prints, and give its exit code."""
         self.start = start
-        server = Server([handlers])
-        await server.start(path=str(start.socket))
+        server = Server(answer)
+        await server.listen(start.socket)
         try:
             return await self._run_process(start)
         finally:
             self.state = State.GONE
             self.gone.set()
-            server.close()
-            with contextlib.suppress(TimeoutError):  # a handler that goes on is cancelled with its connection
-                async with asyncio.timeout(KILLED_S):
-                    await server.wait_closed()
+            await server.close()
 
     def ready(self) -> None:
         """It entered, and takes inputs or requests from now on."""

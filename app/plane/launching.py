@@ -17,6 +17,7 @@ from app.plane import inside
 from app.plane.calls import Status, failed
 from app.plane.code import HOME, Code
 from app.plane.containers import Container, LogSink, Start
+from app.plane.http2 import Answer
 from app.plane.ids import Ids
 from app.plane.images import Images
 from app.plane.options import Options
@@ -45,8 +46,8 @@ class Launcher:
     sink: LogSink
     layout: Callable[[str], Any]
     """An app's layout (api_pb2.AppLayout) by its id."""
-    handlers: Callable[[Container], Any]
-    """What a container's socket serves."""
+    answer: Callable[[Container], Answer]
+    """What answers on a container's socket."""
     running: dict[str, Container] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _lifeline: tuple[int, int] = (-1, -1)
@@ -87,7 +88,7 @@ class Launcher:
         folder = Path(tempfile.mkdtemp(dir=self._folder))
         try:
             start = self._start(container, folder)
-            code = await container.run(start, self.handlers(container))
+            code = await container.run(start, self.answer(container))
         except (
             GRPCError,
             OSError,

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 import structlog
-from grpclib.server import Server
 
 from app.plane.apps import Apps
 from app.plane.blobs import Blobs
@@ -19,6 +18,7 @@ from app.plane.code import Code
 from app.plane.containers import Container
 from app.plane.faults import Faults
 from app.plane.functions import Function, Functions
+from app.plane.http2 import Answer, Server
 from app.plane.ids import Ids
 from app.plane.images import Images
 from app.plane.launching import Launcher
@@ -169,10 +169,10 @@ class Plane:
         self.launcher.open()
         await self.proxy.open()
         self.blobs.url = await self.web.open(self.blobs.routes())
-        self._server = Server([Surface(self._table, self._streams, self._token_secret)])
+        self._server = Server(Surface(self._table, self._streams, self._token_secret).answer)
         listening = _listen(self.options.port)
         self._port = listening.getsockname()[1]
-        await self._server.start(sock=listening)
+        await self._server.listen(listening)
         self._tick = asyncio.create_task(self._ticking(), name="plane tick")
 
     async def stop(self) -> None:
@@ -200,13 +200,8 @@ class Plane:
     # ------------------------------------------------------------ helpers
 
     async def _close_server(self) -> None:
-        if self._server is None:
-            return
-        self._server.close()
-        try:
-            async with asyncio.timeout(5.0):  # handlers are cancelled; none of them waits in its end
-                await self._server.wait_closed()
-        finally:
+        if self._server is not None:
+            await self._server.close()
             self._server = None
 
     async def _ticking(self) -> None:
@@ -215,8 +210,8 @@ class Plane:
             for pool in self.pools:
                 pool.tick()
 
-    def _inside(self, container: Container) -> Surface:
-        return Surface(self._table | container_table(container), self._streams)
+    def _inside(self, container: Container) -> Answer:
+        return Surface(self._table | container_table(container), self._streams).answer
 
     def _layout(self, app_id: str) -> Any:
         return self.apps.layout(app_id)

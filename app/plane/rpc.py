@@ -1,77 +1,126 @@
 """Serves tables of handlers as Modal's gRPC service; what stands in no table is refused by its name."""
 
 import hmac
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final
+from urllib.parse import quote
 
-from grpclib.const import Handler
-from grpclib.server import Stream
+import structlog
+from grpclib.const import Handler, Status
+from grpclib.exceptions import GRPCError
 from modal_proto import api_grpc
 
-from app.plane.errors import denied, unknown
+from app.plane.errors import denied, exhausted, malformed, unknown
+from app.plane.fields import pack
+from app.plane.http2 import MOST_BODY, Exchange
+
+log = structlog.get_logger(__name__)
 
 Unary = Callable[[Any], Awaitable[Any]]
 Streaming = Callable[[Any], AsyncIterator[Any]]
+Answer = Callable[[Exchange], Awaitable[None]]
 
-TOKEN_HEADER: Final = "x-modal-token-secret"  # noqa: S105 - the header's name
+TOKEN_FIELD: Final = b"x-modal-token-secret"
+OPENING: Final = ((":status", "200"), ("content-type", "application/grpc"))
+HEAD: Final = pack(OPENING)
+TAIL: Final = pack((("grpc-status", "0"),))
+PREFIX: Final = struct.Struct(">BI")  # of a message: whether it is compressed, and its length
+PLAIN: Final = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")  # what `grpc-message` may hold unescaped
 
 
 class Surface:
-    """What a grpclib server serves: the whole service, answered from two tables."""
+    """The whole service for one kind of peer, answered from two tables."""
 
     def __init__(
         self, unary: Mapping[str, Unary], streaming: Mapping[str, Streaming], token_secret: str = ""
     ) -> None:
         """With a secret, requests must bring it."""
-        self._unary, self._streaming = unary, streaming
         self._secret = token_secret.encode()
+        self._methods: dict[bytes, Answer] = {}
+        for path, method in SERVICE.items():
+            name = path.rpartition("/")[2]
+            if name in unary:
+                self._methods[path.encode()] = _unary(method, unary[name])
+            elif name in streaming:
+                self._methods[path.encode()] = _streaming(method, streaming[name])
 
-    def __mapping__(self) -> dict[str, Handler]:
-        """Every method of the service by its path."""
-        return {
-            path: handler._replace(func=self._handler(path.rpartition("/")[2]))
-            for path, handler in SERVICE.items()
-        }
+    async def answer(self, exchange: Exchange) -> None:
+        """Answer one request, whatever comes of it."""
+        try:
+            await self._method(exchange)(exchange)
+        except GRPCError as refusal:
+            await _refuse(exchange, refusal)
+        except Exception:  # a defect of a handler: who called it must not wait for ever
+            log.exception("rpc_failed", method=_name(exchange))
+            await _refuse(
+                exchange, GRPCError(Status.UNKNOWN, f"a defect of firstlight's plane: {_name(exchange)}")
+            )
 
-    def _handler(self, name: str) -> Callable[[Stream[Any, Any]], Awaitable[None]]:
-        if name in self._unary:
-            return self._serve_unary(self._unary[name])
-        if name in self._streaming:
-            return self._serve_stream(self._streaming[name])
-        return _refuse(name)
-
-    def _serve_unary(self, handler: Unary) -> Callable[[Stream[Any, Any]], Awaitable[None]]:
-        async def serve(stream: Stream[Any, Any]) -> None:
-            self._check(stream)
-            request = await stream.recv_message()
-            await stream.send_message(await handler(request))
-
-        return serve
-
-    def _serve_stream(self, handler: Streaming) -> Callable[[Stream[Any, Any]], Awaitable[None]]:
-        async def serve(stream: Stream[Any, Any]) -> None:
-            self._check(stream)
-            async for reply in handler(await stream.recv_message()):
-                await stream.send_message(reply)
-
-        return serve
-
-    def _check(self, stream: Stream[Any, Any]) -> None:
-        if not self._secret:
-            return
-        given = stream.metadata.get(TOKEN_HEADER, "") if stream.metadata else ""
-        if not hmac.compare_digest(str(given).encode(), self._secret):
+    def _method(self, exchange: Exchange) -> Answer:
+        if self._secret and not hmac.compare_digest(exchange.fields.get(TOKEN_FIELD, b""), self._secret):
             raise denied()
+        method = self._methods.get(exchange.fields.get(b":path", b""))
+        if method is None:
+            raise unknown(_name(exchange))
+        if exchange.too_large:
+            raise exhausted(f"of a request than {MOST_BODY} bytes")
+        return method
 
 
 # ---------------------------------------------------------------- helpers
 
 
-def _refuse(name: str) -> Callable[[Stream[Any, Any]], Awaitable[None]]:
-    async def refuse(_: Stream[Any, Any]) -> None:
-        raise unknown(name)
+def _unary(method: Handler, handle: Unary) -> Answer:
+    read = method.request_type.FromString
 
-    return refuse
+    async def answer(exchange: Exchange) -> None:
+        reply = await handle(read(_message(exchange.body)))
+        await exchange.send(head=HEAD, data=_framed(reply), tail=TAIL)
+
+    return answer
+
+
+def _streaming(method: Handler, handle: Streaming) -> Answer:
+    read = method.request_type.FromString
+
+    async def answer(exchange: Exchange) -> None:
+        head = HEAD
+        async for reply in handle(read(_message(exchange.body))):
+            await exchange.send(head=head, data=_framed(reply))
+            head = b""
+        await exchange.send(head=head, tail=TAIL)
+
+    return answer
+
+
+def _message(body: bytes) -> bytes:
+    """The only message of a request."""
+    if len(body) < PREFIX.size:
+        raise malformed("a request without a message")
+    compressed, size = PREFIX.unpack_from(body)
+    if compressed:
+        raise unknown("compression")
+    if len(body) != PREFIX.size + size:
+        raise malformed("a request of another length than it says")
+    return body[PREFIX.size :]
+
+
+def _framed(reply: Any) -> bytes:
+    message: bytes = reply.SerializeToString()
+    return PREFIX.pack(0, len(message)) + message
+
+
+async def _refuse(exchange: Exchange, refusal: GRPCError) -> None:
+    status = (
+        ("grpc-status", str(refusal.status.value)),
+        ("grpc-message", quote(refusal.message or "", PLAIN)),
+    )
+    await exchange.send(tail=pack(status if exchange.replied else OPENING + status))
+
+
+def _name(exchange: Exchange) -> str:
+    return exchange.fields.get(b":path", b"").rpartition(b"/")[2].decode(errors="replace")
 
 
 def _service() -> Mapping[str, Handler]:
