@@ -70,8 +70,8 @@ class Exchange:
             self.too_large = True
             self._parts.clear()
 
-    async def send(self, *, head: bytes = b"", data: bytes = b"", tail: bytes = b"") -> None:
-        """A block of fields, data, and the block that ends the stream; a peer that takes no more of it is left."""
+    async def send(self, *, head: bytes = b"", data: bytes = b"", tail: bytes | None = b"") -> None:
+        """Fields, data, and the fields that end the stream, or None where the data ends it."""
         self.replied = True
         if not data or self._connection.room(self) >= len(data):
             self._connection.write(self, head, data, tail)
@@ -82,7 +82,7 @@ class Exchange:
         except TimeoutError:
             self._connection.leave("it takes no more of a reply")
 
-    async def _send_in_pieces(self, head: bytes, data: bytes, tail: bytes) -> None:
+    async def _send_in_pieces(self, head: bytes, data: bytes, tail: bytes | None) -> None:
         sent = 0
         while sent < len(data):
             piece = data[sent : sent + await self._connection.wait_for_room(self)]
@@ -181,7 +181,7 @@ class Connection(asyncio.Protocol):
             await self._changed.wait()
         return room
 
-    def write(self, exchange: Exchange, head: bytes, data: bytes, tail: bytes) -> None:
+    def write(self, exchange: Exchange, head: bytes, data: bytes, tail: bytes | None) -> None:
         """Write frames that there is room for."""
         parts = []
         if head:
@@ -189,7 +189,7 @@ class Connection(asyncio.Protocol):
         if data:
             exchange.window -= len(data)
             self._window -= len(data)
-            parts.append(frame(Kind.DATA, 0, exchange.id, data))
+            parts.append(frame(Kind.DATA, Flag.END_STREAM if tail is None else 0, exchange.id, data))
         if tail:
             parts.append(frame(Kind.HEADERS, Flag.END_HEADERS | Flag.END_STREAM, exchange.id, tail))
         self._write(b"".join(parts))

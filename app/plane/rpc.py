@@ -25,6 +25,9 @@ TOKEN_FIELD: Final = b"x-modal-token-secret"
 OPENING: Final = ((":status", "200"), ("content-type", "application/grpc"))
 HEAD: Final = pack(OPENING)
 TAIL: Final = pack((("grpc-status", "0"),))
+MODAL: Final = b"modal-client/"  # a user agent that reads a status wherever it comes first
+HEAD_OF_MODAL: Final = pack((*OPENING, ("grpc-status", "0")))
+"""A frame less for every reply: a block of fields costs Modal's client 0.1 ms, and there are four replies to a call."""
 PREFIX: Final = struct.Struct(">BI")  # of a message: whether it is compressed, and its length
 PLAIN: Final = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")  # what `grpc-message` may hold unescaped
 
@@ -76,7 +79,10 @@ def _unary(method: Handler, handle: Unary) -> Answer:
 
     async def answer(exchange: Exchange) -> None:
         reply = await handle(read(_message(exchange.body)))
-        await exchange.send(head=HEAD, data=_framed(reply), tail=TAIL)
+        if exchange.fields.get(b"user-agent", b"").startswith(MODAL):
+            await exchange.send(head=HEAD_OF_MODAL, data=_framed(reply), tail=None)
+        else:
+            await exchange.send(head=HEAD, data=_framed(reply), tail=TAIL)
 
     return answer
 

@@ -1,0 +1,356 @@
+"""What the plane speaks with its peers: Modal's gRPC library and Google's understand it, and junk ends a connection."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, nullcontext
+from typing import Any
+
+import grpc
+import grpc.aio
+import grpclib.client
+import modal
+import pytest
+from google.protobuf.empty_pb2 import Empty
+from grpclib.client import Channel, UnaryUnaryMethod
+from grpclib.config import Configuration
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError, StreamTerminatedError
+from hpack import Decoder, Encoder
+from hypothesis import given
+from hypothesis import strategies as st
+from modal_proto import api_grpc, api_pb2
+
+from app.plane.errors import missing
+from app.plane.fields import Reader, pack
+from app.plane.frames import PREFACE, Code, Flag, Frames, Kind, frame, number
+from app.plane.http2 import MOST_BODY, Server
+from app.plane.rpc import Surface
+
+MIB = 1 << 20
+SERVICE = "/modal.client.ModalClient/"
+SECRET = "as-secret"
+SMALL = Configuration(http2_connection_window_size=1 << 16, http2_stream_window_size=1 << 16)
+TOKEN = {"x-modal-token-secret": SECRET}
+Ask = Callable[[str, Any, Any], Awaitable[Any]]
+
+
+class Handlers:
+    """Some methods of Modal's, which do what a test needs."""
+
+    def __init__(self) -> None:
+        self.entered, self.cancelled = asyncio.Event(), asyncio.Event()
+
+    async def echo(self, request: Any) -> Any:
+        """BlobGet: what it was asked for, as an address."""
+        return api_pb2.BlobGetResponse(download_url=request.blob_id)
+
+    async def refuse(self, _: Any) -> Any:
+        """AppStop."""
+        raise missing("no app called ‘é%’")
+
+    async def fail(self, _: Any) -> Any:
+        """AppList."""
+        raise KeyError("a defect")
+
+    async def wait(self, _: Any) -> Any:
+        """ClientHello: for ever."""
+        self.entered.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.cancelled.set()
+
+    async def count(self, request: Any) -> AsyncIterator[Any]:
+        """AppGetLogs."""
+        for entry in range(int(request.last_entry_id)):
+            yield api_pb2.TaskLogsBatch(entry_id=str(entry))
+        if not request.last_entry_id.startswith("0"):
+            return
+        raise missing("it has no end")
+
+
+@asynccontextmanager
+async def served() -> AsyncIterator[tuple[Handlers, int, Server]]:
+    """A surface with those methods, and its port."""
+    handlers, listening = Handlers(), socket.create_server(("127.0.0.1", 0))
+    unary = {
+        "BlobGet": handlers.echo,
+        "AppStop": handlers.refuse,
+        "AppList": handlers.fail,
+        "ClientHello": handlers.wait,
+    }
+    server = Server(Surface(unary, {"AppGetLogs": handlers.count}, SECRET).answer)
+    await server.listen(listening)
+    try:
+        yield handlers, listening.getsockname()[1], server
+    finally:
+        await server.close()
+
+
+@asynccontextmanager
+async def modals(port: int, config: Configuration | None = None) -> AsyncIterator[Any]:
+    """The library of Modal's client."""
+    channel = Channel("127.0.0.1", port, config=config)
+    try:
+        yield api_grpc.ModalClientStub(channel)
+    finally:
+        channel.close()
+
+
+@pytest.fixture(params=["modal", "google"])
+async def ask(request: pytest.FixtureRequest) -> AsyncIterator[Ask]:
+    """A call of a method by its name, its request and the reply's type; refusals are (status, message)."""
+    async with served() as (_, port, _):
+        if request.param == "google":
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+                yield _google(channel)
+        else:
+            async with modals(port) as stub:
+                yield _grpclib(stub, TOKEN)
+
+
+def test_the_library_is_modals_own() -> None:
+    """Modal's client names itself in it, and the plane answers that name in fewer frames."""
+    assert grpclib.client.USER_AGENT.startswith(f"modal-client/{modal.__version__} ")  # type: ignore[attr-defined]  # Modal sets it
+
+
+@pytest.mark.parametrize("size", [0, 1, 16_384 - 20, 16_384, 100_000, 3 * MIB])
+async def test_what_goes_in_comes_out(ask: Ask, size: int) -> None:
+    """A message of any size, within a frame and over many."""
+    sent = api_pb2.BlobGetRequest(blob_id="x" * size)
+    assert sent.blob_id == (await ask("BlobGet", sent, api_pb2.BlobGetResponse)).download_url
+
+
+@pytest.mark.parametrize(
+    ("method", "told"),
+    [
+        ("AppStop", (Status.NOT_FOUND, "no app called ‘é%’")),
+        ("QueueGet", (Status.UNIMPLEMENTED, "firstlight's plane does not know QueueGet")),
+        ("OfTomorrow", (Status.UNIMPLEMENTED, "firstlight's plane does not know OfTomorrow")),
+        ("AppList", (Status.UNKNOWN, "a defect of firstlight's plane: AppList")),
+    ],
+)
+async def test_a_refusal_comes_with_its_status_and_its_words(ask: Ask, method: str, told: Any) -> None:
+    """Also for a method that no client of today has, and for a handler that fails."""
+    assert told == await ask(method, Empty(), Empty)
+
+
+async def test_a_stream_ends_with_a_status_of_its_own() -> None:
+    """Piece by piece, and a refusal after some pieces is one."""
+    async with served() as (_, port, _), modals(port) as stub:
+        several, refused = list[str](), list[str]()
+        for entries, got in (("3", several), ("03", refused)):
+            request = api_pb2.AppGetLogsRequest(last_entry_id=entries)
+            with pytest.raises(GRPCError, match="no end") if got is refused else nullcontext():
+                async with stub.AppGetLogs.open(metadata=TOKEN) as stream:
+                    await stream.send_message(request, end=True)
+                    async for batch in stream:
+                        got.append(batch.entry_id)
+        assert [["0", "1", "2"]] * 2 == [several, refused]
+
+
+async def test_a_reply_is_sent_as_far_as_its_window_goes() -> None:
+    """A peer that grants 64 KiB at a time gets all of 3 MiB, and another call's answer meanwhile."""
+    async with served() as (_, port, _), modals(port, SMALL) as stub:
+        ask = _grpclib(stub, TOKEN)
+        sizes = [3 * MIB, 10, 3 * MIB]
+        sent = [api_pb2.BlobGetRequest(blob_id="x" * size) for size in sizes]
+        replies = await asyncio.gather(*(ask("BlobGet", each, api_pb2.BlobGetResponse) for each in sent))
+        assert sizes == [len(reply.download_url) for reply in replies]
+
+
+async def test_a_request_over_the_bound_is_refused() -> None:
+    """And nothing of it is kept."""
+    async with served() as (_, port, _), modals(port) as stub:
+        large = api_pb2.BlobGetRequest(blob_id="x" * MOST_BODY)
+        status, message = await _grpclib(stub, TOKEN)("BlobGet", large, api_pb2.BlobGetResponse)
+        assert (Status.RESOURCE_EXHAUSTED, True) == (status, str(MOST_BODY) in message)
+
+
+@pytest.mark.parametrize("given", [{}, {"x-modal-token-secret": "as-other"}])
+async def test_without_the_token_nothing_is_answered(given: dict[str, str]) -> None:
+    """Not even whether a method is known."""
+    async with served() as (_, port, _), modals(port) as stub:
+        status, _ = await _grpclib(stub, given)("QueueGet", Empty(), Empty)
+        assert status is Status.UNAUTHENTICATED
+
+
+async def test_a_call_that_nobody_waits_for_is_cancelled() -> None:
+    """Its caller gave it up, or went away with its connection."""
+    async with served() as (handlers, port, _), modals(port) as stub:
+        for leave in (asyncio.Task.cancel, lambda _: stub.ClientHello.channel.close()):
+            waiting = asyncio.create_task(stub.ClientHello(Empty(), metadata=TOKEN))
+            await handlers.entered.wait()
+            leave(waiting)
+            async with asyncio.timeout(5):
+                await handlers.cancelled.wait()
+            await asyncio.gather(waiting, return_exceptions=True)
+            handlers.entered.clear()
+            handlers.cancelled.clear()
+
+
+async def test_a_server_that_closes_tells_its_peers() -> None:
+    """Who waits for an answer learns that none will come, and new calls are not taken."""
+    async with served() as (handlers, port, server), modals(port) as stub:
+        waiting = asyncio.create_task(stub.ClientHello(Empty(), metadata=TOKEN))
+        await handlers.entered.wait()
+        await server.close()
+        assert handlers.cancelled.is_set()
+        with pytest.raises(StreamTerminatedError):
+            await waiting
+        with pytest.raises(ConnectionRefusedError):
+            await stub.ClientHello(Empty(), metadata=TOKEN)
+
+
+# ---------------------------------------------------------------- junk
+
+OPENING = PREFACE + frame(Kind.SETTINGS, 0, 0)
+BLOCK = pack([(":path", "/")])
+
+
+@pytest.mark.parametrize(
+    ("junk", "code"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", Code.PROTOCOL_ERROR),
+        (OPENING + b"\xff" * 9, Code.FRAME_SIZE_ERROR),
+        (OPENING + frame(Kind.HEADERS, Flag.END_HEADERS, 2, BLOCK), Code.PROTOCOL_ERROR),
+        (
+            OPENING + frame(Kind.HEADERS, Flag.END_HEADERS, 1, b"\xff\xff\xff\xff\xff\xff"),
+            Code.COMPRESSION_ERROR,
+        ),
+        (OPENING + frame(Kind.HEADERS, Flag.END_HEADERS, 1, b"\xbe"), Code.COMPRESSION_ERROR),
+        (OPENING + frame(Kind.HEADERS, Flag.END_HEADERS, 1, b"\x3f\xff\x7f"), Code.COMPRESSION_ERROR),
+        (
+            OPENING + frame(Kind.HEADERS, Flag.END_HEADERS | Flag.PADDED, 1, b"\x09" + BLOCK[:3]),
+            Code.PROTOCOL_ERROR,
+        ),
+        (
+            OPENING + frame(Kind.HEADERS, 0, 1, BLOCK) + frame(Kind.PING, 0, 0, b"8 bytes."),
+            Code.PROTOCOL_ERROR,
+        ),
+        (OPENING + frame(Kind.CONTINUATION, 0, 1, BLOCK), Code.PROTOCOL_ERROR),
+        (
+            OPENING + frame(Kind.HEADERS, 0, 1) + frame(Kind.CONTINUATION, 0, 1, b"\x82" * 9_000) * 9,
+            Code.ENHANCE_YOUR_CALM,
+        ),
+        (OPENING + frame(Kind.PUSH_PROMISE, 0, 1, BLOCK), Code.PROTOCOL_ERROR),
+        (OPENING + frame(Kind.SETTINGS, 0, 0, b"short"), Code.FRAME_SIZE_ERROR),
+        (OPENING + frame(Kind.WINDOW_UPDATE, 0, 0, number(0x7FFFFFFF)), Code.FLOW_CONTROL_ERROR),
+    ],
+)
+async def test_a_peer_that_breaks_the_rules_is_told_which_and_left(junk: bytes, code: Code) -> None:
+    """Its connection ends, and others go on."""
+    async with served() as (_, port, _):
+        got = await _exchange(port, junk)
+        assert [code] == [
+            int.from_bytes(payload[4:8], "big") for kind, _, _, payload in got if kind == Kind.GOAWAY
+        ]
+
+
+async def test_fields_may_be_padded_and_continued_and_unknown_frames_are_passed_over() -> None:
+    """What the standard allows and Modal's library does not do."""
+    block = pack([(":path", f"{SERVICE}QueueGet"), ("x-modal-token-secret", SECRET)])
+    sent = (
+        OPENING
+        + frame(77, 0, 0, b"of tomorrow")
+        + frame(
+            Kind.HEADERS,
+            Flag.PADDED | Flag.PRIORITY | Flag.END_STREAM,
+            1,
+            b"\x02" + bytes(5) + block[:9] + bytes(2),
+        )
+        + frame(Kind.CONTINUATION, 0, 1, block[9:20])
+        + frame(Kind.CONTINUATION, Flag.END_HEADERS, 1, block[20:])
+        + frame(Kind.PING, 0, 0, b"8 bytes.")
+    )
+    async with served() as (_, port, _):
+        got = await _exchange(port, sent, until=Kind.HEADERS)
+        assert [b"8 bytes."] == [payload for kind, _, _, payload in got if kind == Kind.PING]
+        (told,) = [
+            dict[Any, Any](Decoder().decode(payload)) for kind, _, _, payload in got if kind == Kind.HEADERS
+        ]
+        assert ("12", "firstlight's plane does not know QueueGet") == (
+            told["grpc-status"],
+            told["grpc-message"],
+        )
+
+
+@given(st.lists(st.tuples(st.integers(10, 99), st.binary(max_size=40)), max_size=8), st.data())
+def test_frames_are_the_same_however_they_arrive(made: list[tuple[int, bytes]], data: st.DataObject) -> None:
+    """Cut anywhere."""
+    sent, cutter, got = PREFACE + b"".join(frame(kind, 0, 1, payload) for kind, payload in made), Frames(), []
+    while sent:
+        size = data.draw(st.integers(1, len(sent)))
+        got += [(kind, payload) for kind, _, _, payload in cutter.feed(sent[:size])]
+        sent = sent[size:]
+    assert made == got
+
+
+NAMES = st.one_of(
+    st.sampled_from([":path", "user-agent", "x-modal-node"]), st.text("abc-é", min_size=1, max_size=300)
+)
+BLOCKS = st.lists(st.lists(st.tuples(NAMES, st.text(max_size=300), st.booleans()), max_size=9), max_size=9)
+
+
+@given(BLOCKS, st.sampled_from([0, 100, 4096]), st.booleans())
+def test_fields_are_read_as_the_library_packs_them(blocks: Any, table: int, huffman: bool) -> None:
+    """Remembered or not, in a table of any granted size, block after block."""
+    encoder, reader = Encoder(), Reader()
+    encoder.header_table_size = table
+    for fields in blocks:
+        read = reader.read(encoder.encode(fields, huffman=huffman))
+        assert {name.encode(): value.encode() for name, value, _ in fields} == read
+
+
+@given(st.binary(max_size=60))
+def test_what_is_no_block_is_a_value_error_or_read_as_the_library_does(block: bytes) -> None:
+    """And nothing else."""
+    try:
+        expected = dict(Decoder().decode(block, raw=True))
+    except Exception:  # noqa: BLE001 - whatever the library thinks of it, it has no fields
+        return
+    try:
+        assert expected == Reader().read(block)
+    except ValueError:
+        assert block[0] & 0xE0 == 0x20 or b"\x3f" in block, "the library grants more changes of the table"
+
+
+# ---------------------------------------------------------------- helpers
+
+
+def _grpclib(stub: Any, metadata: dict[str, str]) -> Ask:
+    async def call(name: str, request: Any, reply: Any) -> Any:
+        method = UnaryUnaryMethod(stub.ClientHello.channel, SERVICE + name, type(request), reply)
+        try:
+            return await method(request, metadata=metadata)
+        except GRPCError as refusal:
+            return refusal.status, refusal.message
+
+    return call
+
+
+def _google(channel: grpc.aio.Channel) -> Ask:
+    async def call(name: str, request: Any, reply: Any) -> Any:
+        method: Any = channel.unary_unary(SERVICE + name, type(request).SerializeToString, reply.FromString)
+        try:
+            return await method(request, metadata=tuple(TOKEN.items()))
+        except grpc.aio.AioRpcError as refusal:
+            return Status(refusal.code().value[0]), refusal.details()
+
+    return call
+
+
+async def _exchange(port: int, sent: bytes, until: Kind = Kind.GOAWAY) -> list[Any]:
+    """Send it, and give the frames that come back up to one of that kind."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    cutter, got = Frames(), list[Any]()
+    list(cutter.feed(PREFACE))
+    writer.write(sent)
+    async with asyncio.timeout(5):
+        while until not in {kind for kind, *_ in got}:
+            piece = await reader.read(1 << 16)
+            assert piece, f"it ended after {got}"
+            got += list(cutter.feed(piece))
+    writer.close()
+    return got
