@@ -5,7 +5,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from statistics import median
@@ -20,7 +21,9 @@ from tests.bench.kit import Effort, Samples, Table, Values, ratio_between, round
 from tests.bench.processes import ROOT
 
 RATE, P50, DEPLOY = "calls/s", "ms p50", "s"
-ONE, MANY, DEPLOYED = "remote, one caller", "remote, 16 callers", "modal deploy modal_app.py"
+CPU: Final = ("ms CPU client", "ms CPU plane", "ms CPU container")
+ONE, MANY, DEPLOYED = "remote.aio, one caller", "remote.aio, 16 callers", "modal deploy modal_app.py"
+LOOKED_UP, THREADS = "remote.aio, 16 callers, method looked up", "remote, 16 threads"
 CALLERS: Final = 16
 WARMING: Final = 50
 ECHO: Final = "echo.py"
@@ -47,22 +50,26 @@ def run(effort: Effort) -> Table:
         name="plane",
         title="A remote call through the local control plane (three processes, all on this machine)",
         ratio_of=RATE,
-        rows=rows({name: samples[name] for name in (ONE, MANY)}, RATE, ONE),
-        reading=f"Sixteen callers get {gain:.2f} times as many answers as one."
+        rows=rows({name: samples[name] for name in (ONE, MANY, LOOKED_UP, THREADS)}, RATE, ONE),
+        reading=f"Sixteen callers get {gain:.2f} times as many answers as one; the method is held, as the app holds it."
         f" `{DEPLOYED}` takes {median(values[DEPLOY] for values in samples[DEPLOYED]):.1f} s.",
     )
 
 
 async def _measure(effort: Effort, calls: int, times: int) -> Samples:
-    with tempfile.TemporaryDirectory() as folder, _plane(Path(folder)) as environ:
+    with tempfile.TemporaryDirectory() as folder, _plane(Path(folder)) as (plane, environ):
         await _deploy(Path(folder, ECHO), environ)
         async with _client(environ) as client:
             echo: Any = modal.Cls.from_name("bench", "Echo", client=client)()
-            await _calls(echo, WARMING, CALLERS)
+            held: Any = echo.say
+            await _metered(lambda: _calls(lambda: held, WARMING, CALLERS), ())
+            pids = (os.getpid(), plane, *_children(plane))
             return await rounds_on_loop(
                 {
-                    ONE: lambda: _calls(echo, calls, 1),
-                    MANY: lambda: _calls(echo, calls, CALLERS),
+                    ONE: lambda: _metered(lambda: _calls(lambda: held, calls, 1), pids),
+                    MANY: lambda: _metered(lambda: _calls(lambda: held, calls, CALLERS), pids),
+                    LOOKED_UP: lambda: _metered(lambda: _calls(lambda: echo.say, calls, CALLERS), pids),
+                    THREADS: lambda: _metered(lambda: _in_threads(held, calls), pids),
                     DEPLOYED: lambda: _deploy(ROOT / "modal_app.py", environ),
                 },
                 times,
@@ -70,18 +77,47 @@ async def _measure(effort: Effort, calls: int, times: int) -> Samples:
             )
 
 
-async def _calls(echo: Any, count: int, callers: int) -> Values:
+async def _metered(run: Callable[[], Awaitable[list[float]]], pids: Sequence[int]) -> Values:
+    """Calls a second, the median of what each took, and the processor's time in each process."""
+    before, began = [_cpu_s(pid) for pid in pids], perf_counter()
+    took_s = await run()
+    lasted_s = perf_counter() - began
+    used = [(_cpu_s(pid) - at) * 1000 / len(took_s) for pid, at in zip(pids, before, strict=True)]
+    return {RATE: len(took_s) / lasted_s, P50: median(took_s) * 1000} | dict(zip(CPU, used, strict=False))
+
+
+async def _calls(method: Callable[[], Any], count: int, callers: int) -> list[float]:
     took_s: list[float] = []
 
     async def call() -> None:
         for _ in range(count // callers):
             began = perf_counter()
-            await echo.say.remote.aio(b"frame")
+            await method().remote.aio(b"frame")
             took_s.append(perf_counter() - began)
 
-    began = perf_counter()
     await asyncio.gather(*(call() for _ in range(callers)))
-    return {RATE: len(took_s) / (perf_counter() - began), P50: median(took_s) * 1000}
+    return took_s
+
+
+async def _in_threads(held: Any, count: int) -> list[float]:
+    def call(_: int) -> float:
+        began = perf_counter()
+        held.remote(b"frame")
+        return perf_counter() - began
+
+    with ThreadPoolExecutor(CALLERS) as pool:
+        return await asyncio.to_thread(lambda: list(pool.map(call, range(count))))
+
+
+def _children(pid: int) -> list[int]:
+    """The processes that it started: the plane's are its containers (proc(5))."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _cpu_s(pid: int) -> float:
+    """All that the process used, of which proc(5) tells hundredths of a second."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def _deploy(app: Path, environ: dict[str, str]) -> Values:
@@ -93,8 +129,8 @@ async def _deploy(app: Path, environ: dict[str, str]) -> Values:
 
 
 @contextmanager
-def _plane(folder: Path) -> Iterator[dict[str, str]]:
-    """A plane in a process of its own, and the environment that leads to it; the echo app lies in the folder."""
+def _plane(folder: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """A plane in a process of its own, by its id, and what leads to it; the echo app lies in the folder."""
     secrets = folder / "secrets"
     secrets.write_text(SECRETS)
     (folder / ECHO).write_text(APP)
@@ -116,7 +152,7 @@ def _plane(folder: Path) -> Iterator[dict[str, str]]:
         start_new_session=True,
     )
     try:
-        yield os.environ | {"HOME": str(folder), "PYTHONPATH": str(ROOT)} | _exported(plane)
+        yield plane.pid, os.environ | {"HOME": str(folder), "PYTHONPATH": str(ROOT)} | _exported(plane)
     finally:
         plane.kill()  # its containers end with it
         plane.communicate()
