@@ -1,7 +1,7 @@
 """Apps: deployed ones by name and those of a `modal run`, each with the layout in which its objects are looked up."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -66,6 +66,8 @@ class Apps:
     schedules: Schedules
     volumes: Volumes
     logs: Logs
+    settled: Callable[[], None]
+    """Called when what is deployed has changed."""
     _apps: dict[str, App] = field(default_factory=dict)
     _deployed: dict[str, str] = field(default_factory=dict)
 
@@ -157,6 +159,7 @@ class Apps:
         for function in functions:
             self.pools.deployed(function.id)
             self.schedules.plan(self.pools.of(function))
+        self.settled()
         log.info("app_published", app=app.name, version=app.version, functions=len(functions))
         return api_pb2.AppPublishResponse(url=_first_url(functions), deployed_at=now)
 
@@ -206,6 +209,7 @@ class Apps:
         self._deployed = {name: app_id for name, app_id in self._deployed.items() if app_id != app.id}
         self._retire(set(app.functions.values()))
         self.logs.end(app.id)
+        self.settled()
         log.info("app_stopped", app=app.name)
 
     async def list(self, _: Any) -> Any:

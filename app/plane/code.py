@@ -64,17 +64,33 @@ class Code:
 
     def lay_out(self, mount_ids: Iterable[str]) -> Path:
         """The folder with the files of these mounts, later ones over earlier; made once for the same content."""
+        files = self._files_of(mount_ids)
+        tree = self._tree(files)
+        if not tree.exists():
+            self._make(tree, files)
+        return tree
+
+    def keep(self, trees: set[Path], deployed: Iterable[Iterable[str]]) -> None:
+        """Remove every folder but these and those of the mounts that are deployed."""
+        known = [[mount_id for mount_id in mount_ids if mount_id in self._mounts] for mount_ids in deployed]
+        kept = trees | {self._tree(self._files_of(mount_ids)) for mount_ids in known}
+        for tree in self._trees.iterdir():
+            if tree not in kept:
+                shutil.rmtree(tree, ignore_errors=True)  # what is left of it is found the next time
+                log.info("code_removed", folder=tree.name)
+
+    # ------------------------------------------------------------ helpers
+
+    def _files_of(self, mount_ids: Iterable[str]) -> dict[str, str]:
         files: dict[str, str] = {}
         for mount_id in mount_ids:
             if mount_id not in self._mounts:
                 raise missing(f"no mount {mount_id}")
             files |= self._mounts[mount_id]
-        tree = self._trees / _digest(files)[:32]
-        if not tree.exists():
-            self._make(tree, files)
-        return tree
+        return files
 
-    # ------------------------------------------------------------ helpers
+    def _tree(self, files: dict[str, str]) -> Path:
+        return self._trees / _digest(files)[:32]
 
     def _file(self, digest: str) -> Path:
         if not digest.isalnum():

@@ -68,6 +68,13 @@ class Functions:
             raise missing(f"no function {function_id}")
         return function
 
+    def definitions(self) -> list[Definition]:
+        """What is deployed, and what a deploy in the making will be."""
+        known = self._functions.values()
+        return [function.live for function in known] + [
+            function.draft for function in known if function.draft
+        ]
+
     def forget(self, function_id: str) -> None:
         """Its app is gone."""
         self._functions.pop(function_id, None)

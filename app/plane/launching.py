@@ -4,7 +4,7 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +17,7 @@ from app.plane import inside
 from app.plane.calls import Status, failed
 from app.plane.code import HOME, Code
 from app.plane.containers import Container, LogSink, Start
+from app.plane.definition import Definition
 from app.plane.http2 import Answer
 from app.plane.ids import Ids
 from app.plane.images import Images
@@ -48,6 +49,8 @@ class Launcher:
     """An app's layout (api_pb2.AppLayout) by its id."""
     answer: Callable[[Container], Answer]
     """What answers on a container's socket."""
+    deployed: Callable[[], Iterable[Definition]]
+    """What every function is, or is about to be."""
     running: dict[str, Container] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _lifeline: tuple[int, int] = (-1, -1)
@@ -83,6 +86,12 @@ class Launcher:
         task.add_done_callback(self._tasks.discard)
         return container
 
+    def sweep(self) -> None:
+        """Remove the code of deploys that no app and no container uses any more."""
+        starts = [container.start for container in self.running.values()]
+        trees = {start.folder.parent for start in starts if start is not None}
+        self.code.keep(trees, [self._mounts(definition) for definition in self.deployed()])
+
     async def _run(self, container: Container) -> None:
         code = -1
         folder = Path(tempfile.mkdtemp(dir=self._folder))
@@ -99,11 +108,12 @@ class Launcher:
             self.running.pop(container.id, None)
             container.pool.gone(container, code)
             shutil.rmtree(folder, ignore_errors=True)
+            self.sweep()
 
     def _start(self, container: Container, folder: Path) -> Start:
         definition = container.definition
         image = self.images.get(definition.image_id)
-        tree = self.code.lay_out([*image.mounts, *definition.mount_ids])
+        tree = self.code.lay_out(self._mounts(definition))
         arguments, socket, port_file = folder / "arguments", folder / "s", folder / "port"
         arguments.write_bytes(self._arguments(container).SerializeToString())
         variables = dict(image.environ)
@@ -119,6 +129,9 @@ class Launcher:
             }
         command = (self.options.python, inside.__file__)
         return Start(command, environ, tree / HOME, socket, port_file, self._lifeline[0])
+
+    def _mounts(self, definition: Definition) -> list[str]:
+        return [*self.images.get(definition.image_id).mounts, *definition.mount_ids]
 
     def _arguments(self, container: Container) -> Any:
         function = container.pool.function

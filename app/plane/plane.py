@@ -98,10 +98,13 @@ class Plane:
             self._printed,
             self._layout,
             self._inside,
+            self.functions.definitions,
         )
         self.pools = Pools(self.options, ids, self.functions, self.answers, self.launcher.launch)
         self.schedules = Schedules(self._scheduled)
-        self.apps = Apps(ids, self.functions, self.pools, self.schedules, self.volumes, self.logs)
+        self.apps = Apps(
+            ids, self.functions, self.pools, self.schedules, self.volumes, self.logs, self.launcher.sweep
+        )
         self.faults = Faults(self.launcher.running, self.pools.named)
         self.calling = Calling(ids, self.apps, self.pools, self.answers, self.faults)
         self._table, self._streams = shared_table(self), shared_streams(self)

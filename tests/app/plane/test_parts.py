@@ -173,6 +173,17 @@ async def test_code_is_laid_out_by_what_is_in_it(tmp_path: Path) -> None:
     assert ["2", "3"] == [(both / HOME / name).read_text() for name in ("a.py", "b.py")]
 
 
+async def test_code_that_nobody_uses_is_removed(tmp_path: Path) -> None:
+    """What is deployed stays, also before it was laid out, and so does what a container still runs."""
+    code = Code(tmp_path, Ids())
+    running, deployed, old = (await _mount(code, a="1"), await _mount(code, a="2"), await _mount(code, a="3"))
+    trees = [code.lay_out([mount]) for mount in (running, deployed, old)]
+    (tmp_path / "code" / "left by a crash").mkdir()
+    code.keep({trees[0]}, [[deployed], ["mo-unknown"], [await _mount(code, a="4")]])
+    assert sorted(trees[:2]) == sorted((tmp_path / "code").iterdir())
+    assert "3" == (code.lay_out([old]) / HOME / "a.py").read_text()
+
+
 async def test_code_stays_in_its_folder_and_is_what_its_digest_says(tmp_path: Path) -> None:
     """Neither a path that leaves the container nor a wrong upload gets in."""
     code = Code(tmp_path, Ids())

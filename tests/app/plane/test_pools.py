@@ -133,10 +133,11 @@ async def test_the_clients_commands_list_the_app_and_its_logs(toy: Deployed) -> 
 
 
 async def test_a_stopped_app_has_no_containers_and_takes_no_calls(toy: Deployed) -> None:
-    """`modal app stop` ends everything; the next deploy begins anew."""
+    """`modal app stop` ends everything and leaves no code; the next deploy begins anew."""
     waiting = await toy.cls("Slow")().work.spawn.aio(60)
     await toy.modal("app", "stop", "toy", "--yes")
     await until(lambda: [] == toy.plane.containers())
+    assert [] == list((toy.home / "plane" / "code").iterdir())
     with pytest.raises(Exception, match="stopped"):
         await waiting.get.aio(timeout=5)
     code, told = await toy.run("app", "stop", "toy", "--yes")
