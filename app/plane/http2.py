@@ -30,7 +30,7 @@ from app.plane.frames import (
 log = structlog.get_logger(__name__)
 
 MIB: Final = 1 << 20
-MOST_BODY: Final = 64 * MIB  # of one request; what Modal's client sends in one is at most a quarter of it
+MOST_BODY: Final = 32 * MIB  # of one request; Modal's client sends at most half of it, and the rest as blobs
 MOST_STREAMS: Final = 1_000  # of one peer at once; its client lets more calls wait
 MOST_BLOCK: Final = 1 << 16  # of one request's header fields
 WINDOW_MOST: Final = (1 << 31) - 1

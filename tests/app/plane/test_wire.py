@@ -23,7 +23,7 @@ from modal_proto import api_grpc, api_pb2
 
 from app.plane.errors import missing
 from app.plane.fields import Reader, pack
-from app.plane.frames import PREFACE, Code, Flag, Frames, Kind, frame, number
+from app.plane.frames import PREFACE, Code, Flag, Frames, Kind, Setting, frame, number, settings
 from app.plane.http2 import MOST_BODY, Server
 from app.plane.rpc import Surface
 
@@ -151,13 +151,38 @@ async def test_a_stream_ends_with_a_status_of_its_own() -> None:
 
 
 async def test_a_reply_is_sent_as_far_as_its_window_goes() -> None:
-    """A peer that grants 64 KiB at a time gets all of 3 MiB, and another call's answer meanwhile."""
+    """A peer that grants 64 KiB at a time gets all of 1 MiB, and another call's answer meanwhile."""
     async with served() as (_, port, _), modals(port, SMALL) as stub:
         ask = _grpclib(stub, TOKEN)
-        sizes = [3 * MIB, 10, 3 * MIB]
+        sizes = [MIB, 10, MIB]
         sent = [api_pb2.BlobGetRequest(blob_id="x" * size) for size in sizes]
         replies = await asyncio.gather(*(ask("BlobGet", each, api_pb2.BlobGetResponse) for each in sent))
         assert sizes == [len(reply.download_url) for reply in replies]
+
+
+async def test_a_stream_has_a_window_of_its_own_which_settings_change_while_it_is_open() -> None:
+    """Ten bytes, then five that are granted to it, then the rest when every stream gets more."""
+    block = pack([(":path", f"{SERVICE}BlobGet"), *TOKEN.items()])
+    message = api_pb2.BlobGetRequest(blob_id="x" * 200).SerializeToString()
+    asked = frame(Kind.HEADERS, Flag.END_HEADERS, 1, block)
+    asked += frame(Kind.DATA, Flag.END_STREAM, 1, b"\0" + number(len(message)) + message)
+    granted = (
+        (PREFACE + _window(10) + asked, 10),
+        (frame(Kind.WINDOW_UPDATE, 0, 1, number(5)), 15),
+        (_window(10 + 1), 16),
+        (_window(1 << 16), 5 + len(message)),
+    )
+    async with served() as (_, port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        cutter, got = _replies(), list[bytes]()
+        for grant, expected in granted:
+            writer.write(grant)
+            async with asyncio.timeout(5):
+                while len(b"".join(got)) < expected:
+                    frames = cutter.feed(await reader.read(1 << 16))
+                    got += [payload for kind, _, _, payload in frames if kind == Kind.DATA]
+            assert expected == len(b"".join(got))
+        writer.close()
 
 
 async def test_a_request_over_the_bound_is_refused() -> None:
@@ -341,11 +366,21 @@ def _google(channel: grpc.aio.Channel) -> Ask:
     return call
 
 
+def _window(size: int) -> bytes:
+    return frame(Kind.SETTINGS, 0, 0, settings({Setting.INITIAL_WINDOW_SIZE: size}))
+
+
+def _replies() -> Frames:
+    """Cuts what a server sends, which has no preface."""
+    cutter = Frames()
+    list(cutter.feed(PREFACE))
+    return cutter
+
+
 async def _exchange(port: int, sent: bytes, until: Kind = Kind.GOAWAY) -> list[Any]:
     """Send it, and give the frames that come back up to one of that kind."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    cutter, got = Frames(), list[Any]()
-    list(cutter.feed(PREFACE))
+    cutter, got = _replies(), list[Any]()
     writer.write(sent)
     async with asyncio.timeout(5):
         while until not in {kind for kind, *_ in got}:
