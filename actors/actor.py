@@ -115,6 +115,17 @@ class Actor(ABC, Generic[Request]):
         self._failures += 1
         self._trouble = f"{type(error).__name__}: {error}"[:300]
 
+    def fault_of(self, error: StoreError) -> StoreRefused | StoreUnavailable:
+        """What to answer to a request that the store has failed; noted and logged."""
+        if isinstance(error, StoreDenied):
+            self.store_failed(error)
+            log.error("store_denied", actor=self.name, error=str(error))
+            return StoreRefused(detail=str(error))
+        if not isinstance(error, VersionConflict):  # the store answered: somebody else was faster
+            self.store_failed(error)
+        log.warning("store_down", actor=self.name, error=str(error))
+        return StoreUnavailable(detail=str(error))
+
     def base_stats(self) -> ActorStats:
         """The statistics that all actors share; use `msgspec.structs.replace` to add a cache's."""
         return ActorStats(
@@ -137,15 +148,8 @@ class Actor(ABC, Generic[Request]):
     async def _answer(self, request: Request) -> Message:
         try:
             return await self.answer(request)
-        except StoreDenied as denied:
-            self.store_failed(denied)
-            log.error("store_denied", actor=self.name, error=str(denied))
-            return StoreRefused(detail=str(denied))
-        except StoreError as down:
-            if not isinstance(down, VersionConflict):  # the store answered: somebody else was faster
-                self.store_failed(down)
-            log.warning("store_down", actor=self.name, error=str(down))
-            return StoreUnavailable(detail=str(down))
+        except StoreError as error:
+            return self.fault_of(error)
         except Exception as defect:
             log.exception("actor_defect", actor=self.name, request=type(request).__name__)
             return Internal(detail=f"{type(defect).__name__} in {type(request).__name__}")

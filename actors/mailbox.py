@@ -1,27 +1,16 @@
 """What a shard knows in memory of its chats' mailboxes: waiting turns in arrival order, and who works on them."""
 
-import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from actors.stores import LeaseRecord, StoreDown, UpdateRecord
+from actors.gates import Gates
+from actors.stores import LeaseRecord, UpdateRecord
 
 LEASE_S = 15.0
 """A lease lives this long after its renewal, judged by store time between containers."""
 
-GATE_WAIT_S = 8.0  # a holder's store call ends by its own deadline; callers give up after 10 s anyway
 ENDED_LEASES = 1_000  # a repeated request comes within seconds of the first
-
-
-_Queue = deque[asyncio.Future[None]] | None
-"""Who waits for the chat of which somebody holds the gate; None when nobody has waited yet."""
-
-
-class MailboxBusy(StoreDown):
-    """The chat's mailbox was held by a slow store call for too long; nothing was asked of the store."""
 
 
 @dataclass(slots=True)
@@ -108,7 +97,7 @@ class Mailboxes:
 
     def __init__(self, *, max_chats: int = 20_000) -> None:
         self._boxes: dict[int, Mailbox] = {}
-        self._gates: dict[int, _Queue] = {}
+        self.gates = Gates()
         self._ended: dict[str, str] = {}
         self._over: dict[str, None] = {}
         self._max_chats = max_chats
@@ -186,22 +175,6 @@ class Mailboxes:
         self.close_if_empty(chat)
         return box
 
-    def locked(self, chat: int) -> "_Held":
-        """Let one append, write or reading of the chat run at a time, so that none sees half of another.
-
-        Use it with `async with`, which raises MailboxBusy when it took too long to get there.
-        """
-        return _Held(self._gates, chat)
-
-    @asynccontextmanager
-    async def locked_where_free(self, chats: Iterable[int]) -> AsyncIterator[tuple[int, ...]]:
-        """Hold those of the chats that nobody holds right now; gives which."""
-        free = tuple(chat for chat in chats if chat not in self._gates)
-        async with AsyncExitStack() as held:
-            for chat in free:
-                await held.enter_async_context(self.locked(chat))
-            yield free
-
     def _settle_lease(self, box: Mailbox, stored: LeaseRecord | None, now: float) -> None:
         if stored is not None and stored.update_key not in box.records:
             stored = None  # it was written late, after its turn had ended
@@ -225,51 +198,6 @@ class Mailboxes:
         if len(self._boxes) >= self._max_chats:
             idle = (chat for chat, box in self._boxes.items() if box.lease is None)
             del self._boxes[next(idle, next(iter(self._boxes)))]
-
-
-class _Held:
-    """One passage through a chat's gate: at once where nobody holds it, else in the order of arrival.
-
-    No generator and no lock, because every accepted update makes one.
-    """
-
-    __slots__ = ("_chat", "_gates")
-
-    def __init__(self, gates: dict[int, "_Queue"], chat: int) -> None:
-        self._gates, self._chat = gates, chat
-
-    async def __aenter__(self) -> None:
-        if self._chat not in self._gates:
-            self._gates[self._chat] = None
-            return
-        turn = asyncio.get_running_loop().create_future()
-        queue = self._gates[self._chat] = self._gates[self._chat] or deque()
-        queue.append(turn)
-        try:
-            async with asyncio.timeout(GATE_WAIT_S):
-                await turn
-        except TimeoutError:
-            self._give_up(turn)
-            raise MailboxBusy(f"the chat's mailbox was busy for {GATE_WAIT_S:g} s") from None
-        except BaseException:  # a caller that was cancelled while it waited
-            self._give_up(turn)
-            raise
-
-    async def __aexit__(self, *_error: object) -> None:
-        self._pass_on()
-
-    def _give_up(self, turn: asyncio.Future[None]) -> None:
-        if turn.done() and not turn.cancelled():  # its turn had come in the same moment
-            self._pass_on()
-
-    def _pass_on(self) -> None:
-        queue = self._gates[self._chat]
-        while queue:
-            turn = queue.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        del self._gates[self._chat]
 
 
 def foreign(lease: LeaseRecord, now: float) -> Lease:

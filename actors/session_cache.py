@@ -1,6 +1,6 @@
 """The SessionCacheActor: sessions, conversations and mailboxes of one shard's chats, warm in L1."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -14,7 +14,7 @@ from actors.meter import Meter
 from actors.ports import Background, Chance, Clock
 from actors.session_warming import SessionWarming
 from actors.sessions import ShardSessions
-from actors.stores import SessionRecord, SessionStore, VersionConflict
+from actors.stores import SessionRecord, SessionStore, StoreError, VersionConflict
 from actors.turn_journal import TurnJournal
 from actors.turn_leases import TurnLeases
 from actors.turn_store import TurnStore
@@ -25,6 +25,7 @@ from contracts.base import Message
 from contracts.codec import read_session_request
 from contracts.sessions import (
     AcceptUpdate,
+    AcceptUpdates,
     AdoptSession,
     BeginSending,
     ClaimTurn,
@@ -41,6 +42,7 @@ from contracts.sessions import (
     SessionSaved,
     SweepTurns,
     UpdateAccepted,
+    UpdatesAccepted,
 )
 from contracts.turns import Session
 from contracts.warming import ActorStats
@@ -144,6 +146,8 @@ class SessionCacheActor(Actor[SessionRequest]):
         match request:
             case AcceptUpdate():
                 return await self._accept(request)
+            case AcceptUpdates(updates=updates):
+                return await self._accept_all(updates)
             case ClaimTurn():
                 return await self._leases.claim(request)
             case RenewLease():
@@ -197,9 +201,19 @@ class SessionCacheActor(Actor[SessionRequest]):
     async def _accept(self, request: AcceptUpdate) -> Message:
         """Accept the update; its chat is wanted once more."""
         reply = await self._journal.accept(request)
+        self._note(request, reply)
+        return reply
+
+    async def _accept_all(self, requests: Sequence[AcceptUpdate]) -> UpdatesAccepted:
+        outcomes = await self._journal.accept_all(requests)
+        results = tuple(self.fault_of(each) if isinstance(each, StoreError) else each for each in outcomes)
+        for request, reply in zip(requests, results, strict=True):
+            self._note(request, reply)
+        return UpdatesAccepted(results=results)
+
+    def _note(self, request: AcceptUpdate, reply: Message) -> None:
         if isinstance(reply, UpdateAccepted) and request.verdict == "queue":
             self.sessions.scores.touch(request.incoming.chat, self.clock.unix_s())
-        return reply
 
     async def _load(self, chat: int) -> SessionLoaded:
         held = await self.sessions.read(chat)

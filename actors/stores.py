@@ -167,6 +167,12 @@ class SessionStore(Protocol):
     async def append(self, record: UpdateRecord) -> Appended:
         """Create the update and, if it is open, append it to its chat's mailbox: one commit, no read before it."""
 
+    async def append_all(self, records: Sequence[UpdateRecord]) -> Sequence[Appended | StoreError]:
+        """Append each as `append` does, those of a chat in their order; gives an outcome for each, an error too.
+
+        They share commits where the store can, and what spoils one spoils no other. Raises what hit all of them.
+        """
+
     async def read_chat(self, chat: int) -> ChatState:
         """Read session, mailbox and lease of one chat."""
 

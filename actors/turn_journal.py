@@ -1,17 +1,21 @@
 """A shard's turns: accepted once, committed in one step, delivered chunk by chunk."""
 
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from actors import session_codec, turns
+from actors.gates import Convoy, MailboxBusy
 from actors.mailbox import Mailbox
-from actors.stores import SessionRecord, TurnWritten, UpdateRecord, VersionConflict
+from actors.stores import Appended, SessionRecord, StoreError, TurnWritten, UpdateRecord, VersionConflict
 from actors.turn_leases import TurnLeases
 from actors.turn_store import TurnStore
 from contracts.base import Message
 from contracts.faults import BadRequest, LeaseLost, MailboxFull
 from contracts.sessions import (
+    AcceptReply,
     AcceptUpdate,
     BeginSending,
     CommitTurn,
@@ -27,6 +31,12 @@ COMMIT_TRIES = 3  # C6: reload and reapply; the session's other writers are admi
 RAW_LIMIT = 64 * 1024  # FAULTS A4: a quarantined body is kept cut to 64 kB
 OUTCOMES: Final = frozenset[TurnState]({"answered", "ignored", "refused"})
 
+GATES_WAIT_S: Final = 0.5
+"""How long updates of a group wait for their chats: a store call takes less, and the others' answers wait with them."""
+
+Outcome = AcceptReply | StoreError
+"""What became of one update of a group; an error is one that might have been another's to raise."""
+
 Sending = tuple[Mailbox, UpdateRecord, turns.TurnRecord]
 
 
@@ -38,25 +48,67 @@ class TurnJournal:
 
     # ------------------------------------------------------------ accept
 
-    async def accept(self, request: AcceptUpdate) -> Message:
+    async def accept(self, request: AcceptUpdate) -> AcceptReply:
         """Make the update durable: one store call; its mailbox is bounded."""
         record = self._record(request)
         if not record.open:
-            return self._accepted((await self._store.append(record)).created)
-        async with self._store.mailboxes.locked(record.chat):
-            return await self._append(record)
+            return self._appended(await self._store.append(record))
+        async with self._store.mailboxes.gates.passage(record.chat):
+            return self._known(record) or self._appended(await self._store.append(record))
 
-    async def _append(self, record: UpdateRecord) -> Message:
+    async def accept_all(self, requests: Sequence[AcceptUpdate]) -> Sequence[Outcome]:
+        """Do with each what `accept` does, by one store call; what is to go to a chat in use, by another one after."""
+        records = dict(enumerate(map(self._record, requests)))
+        with self._store.mailboxes.gates.convoy(
+            each.chat for each in records.values() if each.open
+        ) as convoy:
+            outcomes = await self._append_inside(records, convoy)
+            if len(outcomes) < len(records):
+                await convoy.wait(GATES_WAIT_S)
+                late = {number: each for number, each in records.items() if number not in outcomes}
+                outcomes |= await self._append_inside(late, convoy)
+        return [outcomes.get(number) or MailboxBusy(GATES_WAIT_S) for number in records]
+
+    async def _append_inside(self, records: Mapping[int, UpdateRecord], convoy: Convoy) -> dict[int, Outcome]:
+        """Append what goes to the chats that the convoy is in, and leave these."""
+        chats = frozenset(convoy.inside())
+        inside = {n: record for n, record in records.items() if not record.open or record.chat in chats}
+        outcomes = await self._append_all(inside)
+        convoy.leave(chats)
+        return outcomes
+
+    async def _append_all(self, records: Mapping[int, UpdateRecord]) -> dict[int, Outcome]:
+        outcomes: dict[int, Outcome] = {}
+        new: dict[int, UpdateRecord] = {}
+        arriving: defaultdict[int, set[str]] = defaultdict(set)
+        for number, record in records.items():
+            if answer := self._known(record, arriving[record.chat]):
+                outcomes[number] = answer
+            else:
+                new[number] = record
+                arriving[record.chat].add(record.key)
+        appended = await self._store.append_all([*new.values()]) if new else ()
+        for number, each in zip(new, appended, strict=True):
+            outcomes[number] = each if isinstance(each, StoreError) else self._appended(each)
+        return outcomes
+
+    def _known(self, record: UpdateRecord, arriving: Collection[str] = ()) -> AcceptReply | None:
+        """What to answer without asking the store; `arriving` are the keys that go to the chat in the same call."""
+        if not record.open:
+            return None
         box = self._store.mailboxes.get(record.chat)
         if box is not None and record.key in box.records:
             return self._accepted(created=False)
-        if box is not None and box.waiting >= self._mailbox_limit:
-            self._store.count("mailbox_full")
-            return MailboxFull(detail=f"{box.waiting} updates wait in this chat")
-        appended = await self._store.append(record)
+        waiting = len(arriving) + (box.waiting if box is not None else 0)
+        if waiting < self._mailbox_limit or record.key in arriving:
+            return None
+        self._store.count("mailbox_full")
+        return MailboxFull(detail=f"{waiting} updates wait in this chat")
+
+    def _appended(self, appended: Appended) -> AcceptReply:
         return self._accepted(appended.created, appended.waiting)
 
-    def _accepted(self, created: bool, waiting: int = 0) -> Message:
+    def _accepted(self, created: bool, waiting: int = 0) -> AcceptReply:
         if created:
             return UpdateAccepted(waiting=waiting)
         self._store.count("duplicates")

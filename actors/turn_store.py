@@ -15,6 +15,7 @@ from actors.stores import (
     ChatState,
     SessionRecord,
     SessionStore,
+    StoreError,
     TurnWrite,
     TurnWritten,
     UpdateRecord,
@@ -75,7 +76,7 @@ class TurnStore:
         box = self.mailboxes.get(chat)
         if box is not None and box.whole:
             return box
-        async with self.mailboxes.locked(chat):
+        async with self.mailboxes.gates.passage(chat):
             box = self.mailboxes.get(chat)
             if box is not None and box.whole:
                 return box
@@ -102,9 +103,9 @@ class TurnStore:
 
     async def learn(self, chats: Sequence[int]) -> tuple[int, ...]:
         """Read the mailboxes of these chats together, but for those in use this moment; gives whose were read."""
-        async with self.mailboxes.locked_where_free(chats) as free:
+        with self.mailboxes.gates.convoy_where_open(chats) as convoy:
             doubts = self.sessions.doubts
-            states = await self._store.read_chats(free) if free else {}
+            states = await self._store.read_chats(free) if (free := convoy.inside()) else {}
             for chat, state in states.items():
                 self._take_over(chat, state, doubts)
         return tuple(states)
@@ -139,21 +140,40 @@ class TurnStore:
     # ------------------------------------------------------------ writing
 
     async def append(self, record: UpdateRecord) -> Appended:
-        """Create the update; of one that waits, the caller holds the chat's lock."""
+        """Create the update; of one that waits, the caller holds the chat's gate."""
         try:
             appended = await self._store.append(record)
         except BaseException:
             self.mailboxes.doubt(record.chat)  # it may have happened
             raise
-        box = self.mailboxes.get(record.chat)
+        self._note(record, appended)
+        return appended
+
+    async def append_all(self, records: Sequence[UpdateRecord]) -> Sequence[Appended | StoreError]:
+        """Create the updates by one call; of those that wait, the caller holds the chats' gates."""
+        try:
+            outcomes = await self._store.append_all(records)
+        except BaseException:
+            for record in records:
+                self.mailboxes.doubt(record.chat)
+            raise
+        for record, outcome in zip(records, outcomes, strict=True):
+            if isinstance(outcome, StoreError):
+                self.mailboxes.doubt(record.chat)
+            else:
+                self._note(record, outcome)
+        return outcomes
+
+    def _note(self, record: UpdateRecord, appended: Appended) -> None:
+        """Note what an append did."""
         if not appended.created:
+            box = self.mailboxes.get(record.chat)
             if box is not None and record.key not in box.records:
                 self.mailboxes.doubt(record.chat)  # another container accepted it, and its turn may be due
         elif record.open:
             stored = msgspec.structs.replace(record, version=appended.version)
             self.mailboxes.open(record.chat).append(stored, appended.waiting)
             self.sessions.told(record.chat, appended.revision)
-        return appended
 
     async def write(
         self, record: UpdateRecord, *, operation: str, session: SessionRecord | None = None
@@ -165,7 +185,7 @@ class TurnStore:
         lease, renewed_at = self._lease_of(record), self.now()
         stored = lease.record() if lease is not None else None
         write = TurnWrite(operation=operation, update=record, session=session, lease=stored)
-        async with self.mailboxes.locked(record.chat):
+        async with self.mailboxes.gates.passage(record.chat):
             try:
                 written = await self._store.write_turn(write)
             except VersionConflict as conflict:

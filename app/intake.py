@@ -10,7 +10,7 @@ import msgspec
 import structlog
 
 from actors.ports import Background, Clock, TelegramError, Unreachable
-from app.deadlines import Deadline
+from app.accepting import Accepting
 from app.fleet import Fleet
 from app.metrics import Metrics
 from app.telegram.addressing import BotIdentity, IdentityNeeded
@@ -60,7 +60,7 @@ class UpdateIntake:
     ) -> None:
         self._bot, self._fleet, self._identity, self._allowed_users = bot, fleet, identity, allowed_users
         self._background, self._metrics, self._clock = background, metrics, clock
-        self._callbacks, self._deadline = callbacks, Deadline(accept_deadline_s)
+        self._callbacks, self._accepting = callbacks, Accepting(fleet, accept_deadline_s)
         self._tickets: deque[AcceptUpdate] = deque()
 
     async def take(self, body: bytes) -> Taken:
@@ -79,7 +79,7 @@ class UpdateIntake:
             return _again()
         self._answer_callback(update)
         started = self._clock.monotonic_s()
-        reply = await self._accept(update)
+        reply = await self._accept(update, len(body))
         match reply:
             case UpdateAccepted():
                 self._metrics.accepted(self._clock.monotonic_s() - started)
@@ -137,12 +137,11 @@ class UpdateIntake:
         if query and callbacks is not None and update.verdict == "queue":
             self._background.spawn("answer callback", lambda: _answer(callbacks, query))
 
-    async def _accept(self, update: AcceptUpdate) -> SessionReply | None:
+    async def _accept(self, update: AcceptUpdate, size: int) -> SessionReply | None:
         try:
-            with self._deadline.wait():
-                return await self._fleet.sessions.of(update.incoming.chat).ask(update)
-        except (TimeoutError, Unreachable) as away:
-            log.warning("accept_unreachable", update=update.update, error=str(away) or "the deadline passed")
+            return await self._accepting.accept(update, size)
+        except Unreachable as away:
+            log.warning("accept_unreachable", update=update.update, error=str(away))
             return None
 
     # ------------------------------------------------------------ afterwards

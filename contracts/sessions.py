@@ -1,10 +1,15 @@
 """What is said to and by a SessionCacheActor."""
 
+from typing import Annotated, Final
+
 import msgspec
 
 from contracts.base import Message, Value
 from contracts.faults import AnyFault
 from contracts.turns import ChatMessage, Chunk, ChunkState, Incoming, Session, TurnState, Verdict
+
+ACCEPTS_MOST: Final = 256
+"""Updates in one AcceptUpdates, so that a shard answers a few at a time and the store commits them at once."""
 
 
 class AcceptUpdate(Message, frozen=True, kw_only=True, tag="update.accept"):
@@ -26,6 +31,22 @@ class UpdateAccepted(Message, frozen=True, kw_only=True, tag="update.accepted"):
 
 class UpdateDuplicate(Message, frozen=True, kw_only=True, tag="update.duplicate"):
     """The update had been accepted before; nothing was written."""
+
+
+class AcceptUpdates(Message, frozen=True, kw_only=True, tag="updates.accept"):
+    """Do with each of the updates what AcceptUpdate does, in their order; what becomes of one is no other's matter."""
+
+    updates: Annotated[tuple[AcceptUpdate, ...], msgspec.Meta(max_length=ACCEPTS_MOST)]
+
+
+AcceptReply = UpdateAccepted | UpdateDuplicate | AnyFault
+"""What became of one update."""
+
+
+class UpdatesAccepted(Message, frozen=True, kw_only=True, tag="updates.accepted"):
+    """What became of each of the updates, in their order: what AcceptUpdate alone would have been answered."""
+
+    results: tuple[AcceptReply, ...] = ()
 
 
 class ClaimTurn(Message, frozen=True, kw_only=True, tag="turn.claim"):
@@ -234,6 +255,7 @@ class TurnsStranded(Message, frozen=True, kw_only=True, tag="turns.stranded"):
 
 SessionRequest = (
     AcceptUpdate
+    | AcceptUpdates
     | ClaimTurn
     | RenewLease
     | ReleaseTurn
@@ -250,6 +272,7 @@ SessionRequest = (
 SessionReply = (
     UpdateAccepted
     | UpdateDuplicate
+    | UpdatesAccepted
     | TurnClaimed
     | OutboxClaimed
     | TurnHeld

@@ -12,6 +12,7 @@ from actors.stores import (
     SkillRun,
     SkillStatsStore,
     StatsBatch,
+    StoreError,
     StoreMeter,
     TurnWrite,
     TurnWritten,
@@ -40,6 +41,12 @@ class MemorySessionStore(_Adapter, SessionStore):
         """Create the update."""
         appended = self._database.append(record)
         self._meter.write(appended.created)
+        return appended
+
+    async def append_all(self, records: Sequence[UpdateRecord]) -> Sequence[Appended | StoreError]:
+        """Create the updates."""
+        appended = [self._database.append(record) for record in records]
+        self._meter.write(sum(each.created for each in appended))
         return appended
 
     async def read_chat(self, chat: int) -> ChatState:

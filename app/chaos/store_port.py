@@ -40,6 +40,7 @@ class StoreLine:
     def __init__(self, database: MemoryDatabase, faults: Faults, ledger: Ledger, dice: random.Random) -> None:
         self.database, self._faults, self._ledger, self._dice = database, faults, ledger, dice
         self.down_until_s = 0.0
+        self.shares_commits = dice.random() < 0.5  # SQLite's kind of store, or Firestore's
 
     async def call(
         self,
@@ -127,6 +128,29 @@ class ShakySessions(SessionStore):
     async def append(self, record: UpdateRecord) -> Appended:
         """Create the update."""
         return await self._call(f"chat:{record.chat}", lambda: self._store.append(record))
+
+    async def append_all(self, records: Sequence[UpdateRecord]) -> Sequence[Appended | StoreError]:
+        """Create the updates, by one call or each by one of its own, as the stores do."""
+        if self._line.shares_commits:
+            return await self._call(f"shard:{records[0].shard}", lambda: self._store.append_all(records))
+        chats: dict[int, list[int]] = {}
+        for number, record in enumerate(records):
+            chats.setdefault(record.chat, []).append(number)
+        outcomes: dict[int, Appended | StoreError] = {}
+        await asyncio.gather(*(self._append_in_order(each, records, outcomes) for each in chats.values()))
+        return [outcomes[number] for number in range(len(records))]
+
+    async def _append_in_order(
+        self,
+        numbers: Sequence[int],
+        records: Sequence[UpdateRecord],
+        outcomes: dict[int, Appended | StoreError],
+    ) -> None:
+        for number in numbers:
+            try:
+                outcomes[number] = await self.append(records[number])
+            except StoreError as error:
+                outcomes[number] = error
 
     async def read_chat(self, chat: int) -> ChatState:
         """Read the chat."""

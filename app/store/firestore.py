@@ -1,9 +1,12 @@
 """Sessions, mailboxes and updates in Firestore: every write is one commit without a read before it."""
 
+import asyncio
 import secrets
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any, Final
 
 from actors.stores import (
@@ -14,6 +17,7 @@ from actors.stores import (
     SessionRecord,
     SessionStore,
     StoreDown,
+    StoreError,
     StoreMeter,
     TurnWrite,
     TurnWritten,
@@ -30,6 +34,9 @@ from app.store.firestore_requests import Change, Search, When
 from app.store.firestore_search import find
 from app.store.firestore_values import UnreadableDocument
 from contracts.turns import TurnState
+
+_TOGETHER_S: Final = 2.0
+"""How long updates of a group are tried: the others' answers wait, and the gateway waits 5 s for them."""
 
 _TORN_TRIES: Final = 5  # a busy chat is written to every 20 ms or so, the waves are a few apart
 _ERASE_CHUNK: Final = 500  # writes a commit, as Firestore's quota page advises
@@ -62,6 +69,33 @@ class FirestoreSessionStore(SessionStore):
             return await self._appended_before(record, operation) if error.unsure else Appended(created=False)
         waiting, revision = applied[1].results[:2] if record.open else (0, 0)
         return Appended(created=True, version=applied[0].version, waiting=waiting, revision=revision)
+
+    async def append_all(self, records: Sequence[UpdateRecord]) -> Sequence[Appended | StoreError]:
+        """Append each by a commit of its own, chats in parallel.
+
+        In one commit, an update that is there or one busy mailbox would fail all of them.
+        """
+        until_s = asyncio.get_running_loop().time() + _TOGETHER_S
+        chats: defaultdict[int, list[tuple[int, UpdateRecord]]] = defaultdict(list)
+        for number, record in enumerate(records):
+            chats[record.chat].append((number, record))
+        done = await asyncio.gather(*(self._append_in_order(each, until_s) for each in chats.values()))
+        outcomes = dict(chain.from_iterable(done))
+        return [outcomes[number] for number in range(len(records))]
+
+    async def _append_in_order(
+        self, records: Sequence[tuple[int, UpdateRecord]], until_s: float
+    ) -> list[tuple[int, Appended | StoreError]]:
+        return [(number, await self._append_until(record, until_s)) for number, record in records]
+
+    async def _append_until(self, record: UpdateRecord, until_s: float) -> Appended | StoreError:
+        try:
+            async with asyncio.timeout_at(until_s):
+                return await self.append(record)
+        except TimeoutError:
+            return StoreDown(f"Firestore did not answer in {_TOGETHER_S:g} s")
+        except StoreError as error:
+            return error
 
     async def _appended_before(self, record: UpdateRecord, operation: str) -> Appended:
         """An attempt had no answer and the next one found the update: see whose it is."""

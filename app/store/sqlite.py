@@ -78,6 +78,16 @@ class SqliteSessionStore(Adapter):
         self._meter.write(appended.created)
         return appended
 
+    async def append_all(self, records: Sequence[UpdateRecord]) -> Sequence[Appended | StoreError]:
+        """Insert the updates in one commit, in their order."""
+        try:
+            outcomes = await self._database.append_all(records)
+        except StoreError:
+            self._meter.write(0)
+            raise
+        self._meter.write(sum(isinstance(outcome, Appended) and outcome.created for outcome in outcomes))
+        return outcomes
+
     async def read_chat(self, chat: int) -> ChatState:
         """Read the chat in one snapshot."""
         return await self._read(lambda connection: reads.read_chat(connection, chat), _documents)

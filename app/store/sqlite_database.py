@@ -83,6 +83,10 @@ class SqliteDatabase:
         """Append an update, in one commit with whatever else waits."""
         return cast(Appended, await self._writer.call(record))
 
+    async def append_all(self, records: Sequence[UpdateRecord]) -> Sequence[Appended | StoreError]:
+        """Append updates in one commit, again with whatever else waits; gives an outcome for each."""
+        return cast(Sequence[Appended | StoreError], await self._writer.call_all(records))
+
     async def write(self, change: Callable[[Commit], T]) -> T:
         """Run a change in the next commit."""
         return cast(T, await self._writer.call(change))

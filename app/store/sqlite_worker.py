@@ -3,7 +3,7 @@
 import asyncio
 import queue
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import Generic, TypeVar
@@ -16,18 +16,17 @@ RunBatch = Callable[[Sequence[J]], Sequence[object]]
 """Does the jobs and gives an outcome for each, in their order: a value, or an exception to raise."""
 
 
-_Call = tuple[J, asyncio.Future[object]]
-"""A job and what its caller waits for."""
+_Call = tuple[Sequence[J], asyncio.Future[Sequence[object]]]
+"""Jobs, and their outcomes, for which their caller waits."""
 
 
 class _Handful(Generic[J]):
     """The calls of one turn of the event loop, with one timer for all of them."""
 
-    __slots__ = ("calls", "timer")
+    __slots__ = ("calls", "jobs", "timer")
 
-    def __init__(self, calls: list[_Call[J]], timer: asyncio.TimerHandle) -> None:
-        self.calls = calls
-        self.timer = timer
+    def __init__(self, calls: list[_Call[J]], jobs: int, timer: asyncio.TimerHandle) -> None:
+        self.calls, self.jobs, self.timer = calls, jobs, timer
 
 
 class Worker(Generic[J]):
@@ -59,11 +58,18 @@ class Worker(Generic[J]):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
-    def call(self, job: J) -> asyncio.Future[object]:
-        """Hand the job over; its future gives the value or the error, StoreDown past the deadline.
+    async def call(self, job: J) -> object:
+        """Have the job done; raises its error, and what `call_all` raises."""
+        (outcome,) = await self.call_all((job,))
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
-        That stops no running job, but one whose caller was cancelled or timed out before its batch began is
-        not done at all. Raises StoreDown when no more calls may wait.
+    def call_all(self, jobs: Sequence[J]) -> asyncio.Future[Sequence[object]]:
+        """Hand jobs over, to be done in one batch; their future gives the outcomes, or StoreDown past the deadline.
+
+        That stops no running job, but those whose caller was cancelled or timed out before their batch began
+        are not done at all. Raises StoreDown when no more jobs may wait.
         """
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
@@ -72,11 +78,11 @@ class Worker(Generic[J]):
             raise StoreDown(f"{self._name}: closed")
         if self._waiting >= self._max_waiting:
             raise StoreDown(f"{self._name}: {self._max_waiting} calls wait already")
-        future: asyncio.Future[object] = loop.create_future()
-        self._waiting += 1
+        future: asyncio.Future[Sequence[object]] = loop.create_future()
+        self._waiting += len(jobs)
         if not self._arriving:
             loop.call_soon(self._hand_over, loop)
-        self._arriving.append((job, future))
+        self._arriving.append((jobs, future))
         return future
 
     async def close(self) -> None:
@@ -99,35 +105,34 @@ class Worker(Generic[J]):
         threading.Thread(target=self._serve, args=(loop,), name=self._name, daemon=True).start()
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
-        arriving, self._arriving = iter(self._arriving), []
-        while calls := list(islice(arriving, self._max_batch)):
+        arriving, self._arriving = self._arriving, []
+        for calls, jobs in _split(arriving, self._max_batch):
             timer = loop.call_later(self._deadline_s, self._expire, calls)
-            self._inbox.put(_Handful(calls, timer))
+            self._inbox.put(_Handful(calls, jobs, timer))
 
     def _expire(self, calls: Iterable[_Call[J]]) -> None:
         for _, future in calls:
             if not future.done():
                 future.set_exception(StoreDown(f"{self._name}: no answer within {self._deadline_s:g} s"))
 
-    def _deliver(self, handfuls: Sequence[_Handful[J]], calls: Sequence[_Call[J]], outcomes: object) -> None:
+    def _deliver(
+        self, handfuls: Sequence[_Handful[J]], calls: Sequence[_Call[J]], outcomes: Sequence[object]
+    ) -> None:
         for handful in handfuls:
             handful.timer.cancel()
-            self._waiting -= len(handful.calls)
-        assert isinstance(outcomes, Sequence)
-        for (_, future), outcome in zip(calls, outcomes, strict=True):
-            if future.done():
-                continue  # cancelled or timed out
-            if isinstance(outcome, Exception):
-                future.set_exception(outcome)
-            else:
-                future.set_result(outcome)
+            self._waiting -= handful.jobs
+        ready = iter(outcomes)
+        for jobs, future in calls:
+            own = tuple(islice(ready, len(jobs)))
+            if not future.done():  # else cancelled or timed out
+                future.set_result(own)
 
     # ---- in the thread
 
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         while handfuls := self._take():
             calls = [call for handful in handfuls for call in handful.calls if not call[1].done()]
-            outcomes = self._outcomes([job for job, _ in calls])
+            outcomes = self._outcomes([job for jobs, _ in calls for job in jobs])
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(self._deliver, handfuls, calls, outcomes)
         self._finish()
@@ -141,7 +146,7 @@ class Worker(Generic[J]):
         size = 0
         while handful is not None:
             handfuls.append(handful)
-            size += len(handful.calls)
+            size += handful.jobs
             if size >= self._max_batch:
                 return handfuls
             try:
@@ -157,3 +162,16 @@ class Worker(Generic[J]):
             return self._run(jobs) if jobs else ()
         except Exception as defect:  # noqa: BLE001 a defect in one batch must not end the thread for all later ones
             return [RuntimeError(f"{self._name}: {defect!r}") for _ in jobs]
+
+
+def _split(calls: Iterable[_Call[J]], most: int) -> Iterator[tuple[list[_Call[J]], int]]:
+    """Cut the calls into handfuls, each closed by the call that brings it to so many jobs; gives how many it has."""
+    handful, size = list[_Call[J]](), 0
+    for call in calls:
+        handful.append(call)
+        size += len(call[0])
+        if size >= most:
+            yield handful, size
+            handful, size = [], 0
+    if handful:
+        yield handful, size

@@ -7,8 +7,8 @@ from typing import Final
 
 import msgspec
 
-from actors.stores import Appended, StoreDown, StoreError, UpdateRecord
-from app.store.sqlite_appends import Appends
+from actors.stores import StoreDown, StoreError, UpdateRecord
+from app.store.sqlite_appends import APPENDS_MOST, Appends
 from app.store.sqlite_errors import UNSTORABLE, is_broken, is_passing, translated
 
 _TAKE_VERSIONS: Final = "UPDATE sequence SET value = value + ? RETURNING value"
@@ -77,18 +77,22 @@ class GroupCommit:
         """Appends first, in one go, then the rest in order: callers of one batch know no order."""
         records = [job for job in jobs if isinstance(job, UpdateRecord)]
         changes = [job for job in jobs if not isinstance(job, UpdateRecord)]
-        if not changes:
-            return [*self._append(appends, records)]
+        if not changes and len(records) <= APPENDS_MOST:
+            return self._append(appends, records)
         appends.connection.execute("BEGIN IMMEDIATE")
-        appended = iter(self._append(appends, records) if records else ())
-        changed = iter(self._change(appends.connection, changes))
+        appended = iter(self._append(appends, records))
+        changed = iter(self._change(appends.connection, changes) if changes else ())
         appends.connection.execute("COMMIT")
         return [next(appended if isinstance(job, UpdateRecord) else changed) for job in jobs]
 
-    def _append(self, appends: Appends, records: Sequence[UpdateRecord]) -> Sequence[Appended]:
+    def _append(self, appends: Appends, records: Sequence[UpdateRecord]) -> list[object]:
         now = time.time()
-        appends.insert(records, now, now + self._keep_s)
-        return appends.outcomes(records)
+        outcomes = list[object]()
+        for start in range(0, len(records), APPENDS_MOST):
+            several = records[start : start + APPENDS_MOST]
+            appends.insert(several, now, now + self._keep_s)
+            outcomes += appends.outcomes(several)
+        return outcomes
 
     def _change(self, connection: sqlite3.Connection, changes: Sequence[Change]) -> list[object]:
         now = time.time()

@@ -16,6 +16,7 @@ from actors.stores import (
     SessionRecord,
     SessionStore,
     StoreDown,
+    StoreError,
     StoreTooLarge,
     TurnWrite,
     TurnWritten,
@@ -101,6 +102,7 @@ class MemorySessionStore(SessionStore, WarmStore):
         self._life, self.chaos = life or Life(), chaos
         self.image_most = 1 << 60  # bytes of blobs that it takes
         self.plan: dict[str, deque[Mishap | None]] = defaultdict(deque)
+        self.unstorable: dict[str, StoreError] = {}  # what becomes of updates of a group, by key
         self.down = False
         self.latency_s = 0.0
         self.calls: Counter[str] = Counter()
@@ -114,17 +116,13 @@ class MemorySessionStore(SessionStore, WarmStore):
     # ------------------------------------------------------------ the port
 
     async def append(self, record: UpdateRecord) -> Appended:
-        def apply() -> Appended:
-            if record.key in self.database.updates:
-                return Appended(created=False)
-            version = self.database.next_version()
-            stored = msgspec.structs.replace(record, accepted_at=self.database.now())
-            self.database.put_update(stored, "append", version)
-            waiting = len(self.database.open_of(record.chat)) if record.open else 0
-            revision = self.database.session_version(record.chat)
-            return Appended(created=True, version=version, waiting=waiting, revision=revision)
+        return await self._write("append", lambda: self._append(record))
 
-        return await self._write("append", apply)
+    async def append_all(self, records: Sequence[UpdateRecord]) -> Sequence[Appended | StoreError]:
+        def apply() -> Sequence[Appended | StoreError]:
+            return [self.unstorable.get(record.key) or self._append(record) for record in records]
+
+        return await self._write("append_all", apply)
 
     async def read_chat(self, chat: int) -> ChatState:
         return await self._read("read_chat", lambda: self._chat(chat))
@@ -281,6 +279,16 @@ class MemorySessionStore(SessionStore, WarmStore):
             await asyncio.sleep(STORE_DEADLINE_S)
             await self._life.step()
         raise StoreDown(mishap)
+
+    def _append(self, record: UpdateRecord) -> Appended:
+        if record.key in self.database.updates:
+            return Appended(created=False)
+        version = self.database.next_version()
+        stored = msgspec.structs.replace(record, accepted_at=self.database.now())
+        self.database.put_update(stored, "append", version)
+        waiting = len(self.database.open_of(record.chat)) if record.open else 0
+        revision = self.database.session_version(record.chat)
+        return Appended(created=True, version=version, waiting=waiting, revision=revision)
 
     def _chat(self, chat: int) -> ChatState:
         lease = self.database.leases.get(chat)

@@ -31,7 +31,7 @@ class Passages:
             await asyncio.sleep(0)
 
     async def _pass(self, number: int) -> None:
-        async with self.mailboxes.locked(CHAT):
+        async with self.mailboxes.gates.passage(CHAT):
             self.inside.append(number)
             await self._leave[number].wait()
 
@@ -47,14 +47,14 @@ async def test_one_at_a_time_in_the_order_of_arrival() -> None:
     for number in (1, 2, 3):
         await passages.let_go(number)
     await asyncio.gather(*tasks)
-    assert (passages.inside, passages.mailboxes._gates) == ([0, 1, 2, 3], {})
+    assert (passages.inside, len(passages.mailboxes.gates)) == ([0, 1, 2, 3], 0)
 
 
 async def test_another_chat_has_a_gate_of_its_own() -> None:
     """Chats do not wait for one another."""
     passages = Passages()
     holder = await passages.enter(0)
-    async with asyncio.timeout(1), passages.mailboxes.locked(CHAT + 1):
+    async with asyncio.timeout(1), passages.mailboxes.gates.passage(CHAT + 1):
         pass
     await passages.let_go(0)
     await holder
@@ -75,14 +75,14 @@ async def test_who_is_cancelled_holds_nobody_up(late: bool) -> None:
     assert passages.inside[-1] == 2
     await passages.let_go(2)
     await asyncio.gather(first, third)
-    assert passages.mailboxes._gates == {}
+    assert len(passages.mailboxes.gates) == 0
 
 
 async def test_a_held_gate_is_not_free() -> None:
     """Who wants only what is free is not given a chat in which somebody works."""
     passages = Passages()
     holder = await passages.enter(0)
-    async with passages.mailboxes.locked_where_free((CHAT, CHAT + 1)) as free:
-        assert free == (CHAT + 1,)
+    with passages.mailboxes.gates.convoy_where_open((CHAT, CHAT + 1)) as convoy:
+        assert convoy.inside() == (CHAT + 1,)
     await passages.let_go(0)
     await holder
