@@ -1,6 +1,7 @@
 """The containers of a simulation: gateways, registry, shards, agents and the sweeper; they die and come back."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -25,6 +26,7 @@ REPLACED_S: Final = (0.5, 6.0)  # until Modal has noticed a death
 GRACE_S: Final = 30.0  # what a container gets to finish
 SKEW_S: Final = 600.0
 WAY_S: Final = (0.005, 0.05)  # from Telegram to a gateway
+BEAT_S: Final = 0.02  # updates arrive at multiples of it
 MOST_TASKS: Final = 3_000  # of a container (I7): some dozen chats at work, each with some tasks
 
 
@@ -64,7 +66,7 @@ class Cluster:
 
     async def deliver(self, body: bytes) -> Outcome:
         """Bring an update to some gateway, as Telegram does."""
-        await asyncio.sleep(self._world.dice.uniform(*WAY_S))
+        await self._arrival()
         living = [gateway for gateway in self.gateways if gateway.container.alive]
         if not living:
             return Outcome(False, "Connection refused")
@@ -194,6 +196,14 @@ class Cluster:
 
     # ------------------------------------------------------------ helpers
 
+    async def _arrival(self) -> None:
+        """Be on the way, and arrive in one moment with others: a server finds several at a time on its sockets."""
+        loop = self._world.loop
+        beat = math.ceil((loop.time() + self._world.dice.uniform(*WAY_S)) / BEAT_S)
+        arrived = loop.create_future()
+        loop.call_at(beat * BEAT_S, _arrive, arrived)
+        await arrived
+
     def _inspect_sessions(self, place: Place, since_s: float = 0.0) -> None:
         """I6: what a start has loaded was the store's newest when the container began, or later."""
         if not isinstance(place.actor, SessionCacheActor):
@@ -280,3 +290,8 @@ class Cluster:
     def _pool_of(self, place: Place) -> Pool:
         pools = (self.skills, *self.shards, self.agents)
         return next(pool for pool in pools if place.container.name.startswith(pool.name))
+
+
+def _arrive(arrived: asyncio.Future[None]) -> None:
+    if not arrived.done():  # else its sender has given up
+        arrived.set_result(None)

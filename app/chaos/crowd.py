@@ -13,6 +13,7 @@ from app.telegram.simulator_world import ChatType
 from contracts.base import Value
 
 PAUSE_S: Final = 45.0  # between two things that a chat does, on average
+TOGETHER_S: Final = 60.0  # between two moments in which all of them write
 FLOOD: Final = 130  # messages at once: more than a mailbox takes
 _DELIVERIES: Final[Mapping[str, tuple[DeliveryFaultKind, float, float]]] = {
     "update_duplicate": ("duplicate", 0.0, 0.0),
@@ -57,7 +58,7 @@ class Crowd:
     async def live(self) -> None:
         """Go on for ever."""
         lives = [self._live(chat) for chat in (*self._private, *self._groups)]
-        await asyncio.gather(*lives, self._now_and_then())
+        await asyncio.gather(*lives, self._now_and_then(), self._together())
 
     async def _live(self, chat: int) -> None:
         while True:
@@ -78,6 +79,13 @@ class Crowd:
                     self._migrate(self._dice.choice(self._groups))
                 case _:
                     self._say(chat, "/forget")
+
+    async def _together(self) -> None:
+        """Have all chats write in the same moment, so that their updates are accepted as one group."""
+        while True:
+            await asyncio.sleep(self._dice.expovariate(1.0 / TOGETHER_S))
+            for chat in (*self._private, *self._groups):
+                self._talk(self._moved(chat))
 
     # ------------------------------------------------------------ what people do
 

@@ -80,14 +80,15 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 raise Spin(f"{steps} callbacks at {self._now:.3f} s")
 
     def _jump(self) -> None:
-        """Move on to the next timer."""
-        while self._timers:
-            when, _, timer = heapq.heappop(self._timers)
-            if not timer.cancelled():
-                self._now = max(self._now, when)
-                self._due.append(timer)
-                return
-        raise Deadlock(f"nothing is due after {self._now:.3f} s")
+        """Move on to the next timer, and to those of the same moment."""
+        while self._timers and not self._due:
+            self._now = max(self._now, self._timers[0][0])
+            while self._timers and self._timers[0][0] <= self._now:
+                _, _, timer = heapq.heappop(self._timers)
+                if not timer.cancelled():
+                    self._due.append(timer)
+        if not self._due:
+            raise Deadlock(f"nothing is due after {self._now:.3f} s")
 
     def is_running(self) -> bool:
         """Whether `run_until_complete` runs."""
