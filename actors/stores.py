@@ -147,6 +147,7 @@ class TurnWrite(Value, frozen=True, kw_only=True):
 class TurnWritten(Value, frozen=True, kw_only=True):
     """The new versions, how many open updates the chat has left, and its session's `revision`.
 
+    `repeated`: it had been written before, perhaps by another container, whose session need not be this one's.
     A repeated write gives the versions that stand now. Of a session that was written again since it gives an
     older version, and another revision than the session's: what is learned from it is soon found outdated, and
     a write over it is a conflict.
@@ -156,6 +157,7 @@ class TurnWritten(Value, frozen=True, kw_only=True):
     session_version: int = 0
     waiting: int = 0
     revision: int = 0
+    repeated: bool = False
 
 
 class SessionStore(Protocol):

@@ -185,7 +185,9 @@ class TurnJournal:
             box.count(written.waiting, written.update_version)
         else:
             self._store.ended(box, stored, written)
-        if session is not None:
+        if written.repeated:
+            self._store.sessions.unlearn(committed.chat)  # another owner may have written another one
+        elif session is not None:
             learned = msgspec.structs.replace(
                 session, version=written.session_version, revision=written.revision
             )

@@ -170,10 +170,11 @@ class MemoryDatabase:
         stored = self.tables.updates.get((write.update.bot, write.update.update))
         if stored is None:
             raise VersionConflict("update")
-        if stored.operation != write.operation:
+        repeated = stored.operation == write.operation
+        if not repeated:
             self._check(stored, write)
             self._apply(stored.record, write)
-        return self._written(write)
+        return self._written(write, repeated=repeated)
 
     def write_session(self, session: SessionRecord, operation: str) -> int:
         """Write the session if it is at its version; a repeated operation changes nothing."""
@@ -288,7 +289,7 @@ class MemoryDatabase:
         if lease is not None and lease.record.update_key == update.key:
             del self.tables.leases[update.chat]
 
-    def _written(self, write: TurnWrite) -> TurnWritten:
+    def _written(self, write: TurnWrite, *, repeated: bool) -> TurnWritten:
         update = self.tables.updates[write.update.bot, write.update.update]
         session_version = self._session_version(write)
         return TurnWritten(
@@ -296,6 +297,7 @@ class MemoryDatabase:
             session_version=session_version,
             waiting=len(self.tables.mailboxes.get(write.update.chat, ())),
             revision=session_version if write.session is not None else self._revision(write.update.chat),
+            repeated=repeated,
         )
 
     def _session_version(self, write: TurnWrite) -> int:

@@ -138,6 +138,7 @@ class FirestoreSessionStore(SessionStore):
             session_version=_session_version(write, session),
             waiting=docs.read_waiting(mailbox),
             revision=_revision(write, [docs.read_revision(mailbox)]),
+            repeated=True,
         )
 
     async def write_session(self, session: SessionRecord, operation: str) -> int:

@@ -50,7 +50,7 @@ def write_turn(commit: Commit, write: TurnWrite) -> TurnWritten:
         raise VersionConflict("update")
     version, operation = stored
     if operation == write.operation:
-        return _written(commit, write, version, _session_version_of(commit, write))
+        return _written(commit, write, version, _session_version_of(commit, write), repeated=True)
     if version != write.update.version:
         raise VersionConflict("update")
     if write.session is not None and _session_version(commit, write.session.chat) != write.session.version:
@@ -113,7 +113,9 @@ def _stored_update(commit: Commit, update: UpdateRecord) -> tuple[int, str] | No
     return row
 
 
-def _written(commit: Commit, write: TurnWrite, update_version: int, session_version: int) -> TurnWritten:
+def _written(
+    commit: Commit, write: TurnWrite, update_version: int, session_version: int, *, repeated: bool = False
+) -> TurnWritten:
     """What the port tells; a session's version is its revision."""
     wrote_session = write.session is not None
     return TurnWritten(
@@ -121,6 +123,7 @@ def _written(commit: Commit, write: TurnWrite, update_version: int, session_vers
         session_version=session_version if wrote_session else 0,
         waiting=_waiting(commit, write.update.chat),
         revision=session_version if wrote_session else _session_version(commit, write.update.chat),
+        repeated=repeated,
     )
 
 

@@ -306,7 +306,8 @@ class MemorySessionStore(SessionStore, WarmStore):
         if stored is None:
             raise VersionConflict("update")
         if self.database.operations[record.key] == write.operation:
-            return self._written(write, stored.version, self._session_version(write))
+            written = self._written(write, stored.version, self._session_version(write))
+            return msgspec.structs.replace(written, repeated=True)
         if stored.version != record.version:
             raise VersionConflict("update")
         if session is not None and self.database.session_version(session.chat) != session.version:

@@ -166,7 +166,9 @@ EXAMPLES: tuple[Message, ...] = (
     AcceptUpdate(bot=42, update=7, incoming=INCOMING, verdict="quarantined", reason="r", raw=b"{"),
     UpdateAccepted(waiting=2),
     UpdateDuplicate(),
-    AcceptUpdates(updates=(AcceptUpdate(bot=42, update=7, incoming=INCOMING, verdict="ignored", reason="r"),)),
+    AcceptUpdates(
+        updates=(AcceptUpdate(bot=42, update=7, incoming=INCOMING, verdict="ignored", reason="r"),)
+    ),
     UpdatesAccepted(results=(UpdateAccepted(waiting=2), UpdateDuplicate(), MailboxFull(detail="d"))),
     ClaimTurn(chat=5, owner="o", bot=7, update=9, done=True),
     TurnClaimed(**TURN, incoming=INCOMING, session=SESSION, version=3, attempt=2, lease_s=15.0),  # type: ignore[arg-type]

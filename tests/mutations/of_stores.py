@@ -85,8 +85,8 @@ COMPARE_AND_SET: Final = (
     Break(
         "sqlite: a repeated turn tells the update's version for the session's",
         SQLITE,
-        "return _written(commit, write, version, _session_version_of(commit, write))",
-        "return _written(commit, write, version, version)",
+        "_written(commit, write, version, _session_version_of(commit, write), repeated=True)",
+        "_written(commit, write, version, version, repeated=True)",
         "tests/app/store/test_conformance_two_owners.py::test_a_turn_repeated_after_its_texts_were_erased_tells_the_session[sqlite]",
     ),
     Break(

@@ -3,6 +3,7 @@
 import asyncio
 import random
 
+import msgspec
 import pytest
 
 from actors.mailbox import LEASE_S
@@ -14,11 +15,14 @@ from contracts.sessions import (
     ClaimTurn,
     DeliveryRecorded,
     LeaseRenewed,
+    LoadSession,
     MarkDelivered,
     NothingWaiting,
     OutboxClaimed,
     ReleaseTurn,
     RenewLease,
+    SessionLoaded,
+    SessionPatch,
     TurnClaimed,
     TurnCommitted,
     TurnHeld,
@@ -192,6 +196,23 @@ async def test_two_owners_that_end_a_turn_are_not_taken_for_one(world: World, ot
     sent = MarkDelivered(chat=CHAT, bot=BOT, update=1, lease=first.lease, index=0)
     assert isinstance(await world.ask(sent), LeaseLost)
     assert world.state(1) == "unknown"
+
+
+async def test_a_commit_that_both_owners_got_leaves_one_session(world: World, other: Container) -> None:
+    """I4: the owner whose write finds the turn committed serves what the other one wrote, not its own making."""
+    await world.accept(1)
+    claimed = await claim(world)
+    at(world, other)
+    assert isinstance(await world.ask(ClaimTurn(chat=CHAT, owner="two")), TurnHeld)
+    request = msgspec.structs.replace(commit(claimed, "one"), patch=SessionPatch(mode="brief"))
+    at(world, world.containers[0])
+    assert isinstance(await world.ask(request), TurnCommitted)
+    at(world, other)
+    await asyncio.sleep(1.0)  # so that the session that it would make is a second younger
+    assert isinstance(await world.ask(request), TurnCommitted)
+    loaded = await world.ask(LoadSession(chat=CHAT))
+    assert isinstance(loaded, SessionLoaded)
+    assert loaded.session == world.session()
 
 
 async def test_who_lost_a_turn_holds_it_up_for_nobody(world: World, other: Container) -> None:

@@ -103,8 +103,9 @@ async def test_each_write_of_a_session_gives_another_revision(backend: Backend) 
 
 
 async def test_a_repeated_write_tells_its_revision_again(backend: Backend) -> None:
-    """A turn whose reply was lost is told what the session's revision is."""
+    """A turn whose reply was lost is told what the session's revision is, and that it had been written."""
     record = await stored(backend, update(1))
     write = step(ended(record), session=session())
     first = await backend.sessions.write_turn(write)
-    assert first == await backend.sessions.write_turn(write)
+    again = await backend.sessions.write_turn(write)
+    assert (first.repeated, again) == (False, msgspec.structs.replace(first, repeated=True))
