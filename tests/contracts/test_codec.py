@@ -13,7 +13,7 @@ from contracts.base import PROTOCOL, Message
 from contracts.codec import UnreadableFrame, encode
 from contracts.faults import BadRequest, Fault, Unsupported
 from contracts.schema import UNIONS, members
-from contracts.sessions import ClaimTurn, NothingWaiting
+from contracts.sessions import ACCEPTS_MOST, ClaimTurn, NothingWaiting
 from tests.contracts.examples import EXAMPLES
 
 DECODERS: dict[str, Any] = {
@@ -27,6 +27,7 @@ DECODERS: dict[str, Any] = {
     "WarmReport": codec.read_warm_report,
     "ActorStats": codec.read_stats,
 }
+UPDATE = {"type": "update.accept", "bot": 42, "update": 7, "incoming": {"kind": "message", "chat": 5}}
 PAIRS = [
     (name, message)
     for name, union in UNIONS.items()
@@ -100,6 +101,27 @@ def test_a_malformed_frame_is_a_bad_request(frame: bytes) -> None:
     with pytest.raises(UnreadableFrame) as raised:
         codec.read_session_request(frame)
     assert isinstance(raised.value.fault, BadRequest)
+
+
+@pytest.mark.parametrize(
+    ("updates", "readable"),
+    [
+        ([], True),
+        ([UPDATE] * ACCEPTS_MOST, True),
+        ([UPDATE] * (ACCEPTS_MOST + 1), False),
+        ([UPDATE, UPDATE | {"incoming": 5}], False),
+        ([UPDATE, {"type": "turn.claim", "chat": 5, "owner": "o"}], False),
+        (5, False),
+    ],
+    ids=["none", "the most", "too many", "one malformed", "one of another kind", "no array"],
+)
+def test_a_group_of_updates_is_bounded_and_whole(updates: object, readable: bool) -> None:
+    """I7: one that is too large, or holds what is no update, is a bad request, which its sender takes apart."""
+    fault = _fault(
+        codec.read_session_request, msgspec.msgpack.encode({"type": "updates.accept", "updates": updates})
+    )
+    assert readable == (fault is None)
+    assert readable or isinstance(fault, BadRequest)
 
 
 @given(st.binary(max_size=200))

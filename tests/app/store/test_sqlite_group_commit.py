@@ -11,6 +11,7 @@ import pytest
 
 from actors.stores import Appended, StoreDenied, StoreDown, VersionConflict
 from app.store.sqlite import SqliteDatabase, SqliteSessionStore
+from app.store.sqlite_appends import APPENDS_MOST
 from app.store.sqlite_writer import Commit
 from tests.app.store.backends import CountingMeter
 from tests.app.store.records import CHAT, session, step, update
@@ -109,6 +110,26 @@ async def test_a_conflict_spoils_no_other(database: SqliteDatabase) -> None:
     chat = await sessions.read_chat(CHAT)
     assert chat.session is not None
     assert (chat.session.body, [one.update for one in chat.open_updates]) == (b"second", [1])
+
+
+async def test_a_group_is_one_commit(database: SqliteDatabase) -> None:
+    """So is one that is larger than a statement, and two that come at once."""
+    before = database.commits
+    first, second = (tuple(update(n) for n in range(start, start + APPENDS_MOST)) for start in (0, 1))
+    groups = await asyncio.gather(database.append_all(first), database.append_all(second[:100]))
+    created = [isinstance(one, Appended) and one.created for group in groups for one in group]
+    assert [True] * APPENDS_MOST + [False] * 100 == created
+    await database.append_all(tuple(update(n) for n in range(APPENDS_MOST, 3 * APPENDS_MOST)))
+    assert database.commits - before == 3
+    chat = await store(database).read_chat(CHAT)
+    assert list(range(3 * APPENDS_MOST)) == [one.update for one in chat.open_updates]
+
+
+async def test_what_cannot_be_stored_spoils_no_other_of_its_group(database: SqliteDatabase) -> None:
+    """Its outcome is an error, and not the group's."""
+    bad = msgspec.structs.replace(update(2), chat=2**63)
+    outcomes = await store(database).append_all([update(1), bad, update(3)])
+    assert [Appended, StoreDenied, Appended] == [type(outcome) for outcome in outcomes]
 
 
 @pytest.mark.parametrize("field", [{"chat": 2**63}, {"update": -(2**63) - 1}, {"reason": "\ud800"}])
