@@ -36,6 +36,11 @@ Step = CommitTurn | MarkDelivered | BeginSending
 LIMIT = 4
 
 
+def update(number: int, chat: int) -> AcceptUpdate:
+    """An update that somebody has written."""
+    return AcceptUpdate(bot=BOT, update=number, incoming=said(f"text {number}", chat))
+
+
 @dataclass
 class Turn:
     """An update that is durable: its state, its chunks' states, and how many leases on it were given."""
@@ -81,7 +86,7 @@ class ModelledMailboxes(RuleBasedStateMachine):
         self.told: dict[tuple[int, int], str] = {}
         self.said: dict[int, list[str]] = {}
         self.known: set[int] = set()
-        self.unbounded = 0
+        self.numbers = self.unbounded = 0
         self.failed = False
         self.run(self.world.boot())
 
@@ -115,7 +120,12 @@ class ModelledMailboxes(RuleBasedStateMachine):
 
     def accepted(self, number: int, chat: int) -> SessionReply:
         """Bring an update."""
-        return self.ask(AcceptUpdate(bot=BOT, update=number, incoming=said(f"text {number}", chat)))
+        return self.ask(update(number, chat))
+
+    def new_number(self) -> int:
+        """The number of an update that has not been brought yet."""
+        self.numbers += 1
+        return self.numbers
 
     def take(self, request: Step) -> SessionReply:
         """Take a step of a turn: never in another's lease, and surely in one's own."""

@@ -10,6 +10,7 @@ from hypothesis.stateful import initialize, invariant, precondition, rule
 from actors.mailbox import LEASE_S
 from contracts.faults import BadRequest, LeaseLost, MailboxFull, StoreUnavailable
 from contracts.sessions import (
+    AcceptUpdates,
     BeginSending,
     ClaimTurn,
     CommitTurn,
@@ -28,9 +29,10 @@ from contracts.sessions import (
     TurnReleased,
     UpdateAccepted,
     UpdateDuplicate,
+    UpdatesAccepted,
 )
 from contracts.turns import ChatMessage, Chunk, ChunkState
-from tests.actors.mailbox_model import LIMIT, ModelledMailboxes, Turn
+from tests.actors.mailbox_model import LIMIT, ModelledMailboxes, Turn, update
 from tests.actors.turn_kit import BOT, CHAT
 
 STRANGER = "a lease that nobody was given"
@@ -38,7 +40,7 @@ A_CHAT = st.sampled_from([CHAT, CHAT + 1])
 AN_OWNER = st.sampled_from(["one", "two"])
 A_TICKET = st.sampled_from([0, 0, 0, 0, 1, 2])  # how far back in those given; mostly the newest
 A_FATE: st.SearchStrategy[ChunkState] = st.sampled_from(["sent", "sent", "planned", "unknown", "failed"])
-A_METHOD = st.sampled_from(["append", "write_turn", "write_turn", "read_chat", "read_sessions"])
+A_METHOD = st.sampled_from(["append", "append_all", "write_turn", "write_turn", "read_chat", "read_sessions"])
 A_MISHAP: st.SearchStrategy[Literal["before", "after"]] = st.sampled_from(["before", "after"])
 A_WAIT_S = st.sampled_from([1.0, 7.0, LEASE_S - 1, LEASE_S, 2 * LEASE_S])
 
@@ -77,17 +79,38 @@ class MailboxesAgainstModel(ModelledMailboxes):
     @rule(chat=A_CHAT)
     def accept(self, chat: int) -> None:
         """A new update joins the end of its chat's mailbox, or is surely not there, or the store has to say."""
-        number, waiting = len(self.world.database.updates) + 1, len(self.waiting(chat))
-        reply = self.accepted(number, chat)
+        number, waiting = self.new_number(), len(self.waiting(chat))
+        known = chat in self.known
+        self.answered(self.accepted(number, chat), number, chat, waiting, known=known)
+
+    @rule(chats=st.lists(A_CHAT, min_size=2, max_size=4), twice=st.booleans())
+    def accept_all(self, chats: list[int], twice: bool) -> None:
+        """Of a group each fares as if it had come alone, in its order; a store that fails, fails all of them."""
+        arriving = [(self.new_number(), chat) for chat in chats]
+        waiting = {chat: len(self.waiting(chat)) for chat in chats}
+        known = frozenset(self.known)
+        arriving += arriving[:twice]
+        reply = self.ask(AcceptUpdates(updates=tuple(update(*each) for each in arriving)))
+        assert isinstance(reply, UpdatesAccepted | StoreUnavailable)
+        replies = reply.results if isinstance(reply, UpdatesAccepted) else [reply] * len(arriving)
+        for (number, chat), result in zip(arriving, replies, strict=True):
+            if number in self.turns:  # the first once more
+                assert isinstance(result, UpdateDuplicate | StoreUnavailable)
+                continue
+            self.answered(result, number, chat, waiting[chat], known=chat in known)
+            waiting[chat] += number in self.turns
+
+    def answered(self, reply: object, number: int, chat: int, waiting: int, *, known: bool) -> None:
+        """See that a new update's answer is true; `waiting` were before it, `known` to the container or not."""
         stored = f"{BOT}:{number}" in self.world.database.updates
         match reply:
             case UpdateAccepted():
                 assert (stored, reply.waiting) == (True, waiting + 1)
-                assert waiting < LIMIT or chat not in self.known
+                assert waiting < LIMIT or not known
                 self.known.add(chat)
                 self.unbounded += waiting >= LIMIT
             case MailboxFull():
-                assert (stored, waiting >= LIMIT or chat not in self.known) == (False, True)
+                assert (stored, waiting >= LIMIT or not known) == (False, True)
             case _:
                 assert isinstance(reply, StoreUnavailable)
                 self.known.discard(chat)
@@ -99,7 +122,7 @@ class MailboxesAgainstModel(ModelledMailboxes):
     @rule(back=st.integers(0, 5))
     def accept_again(self, back: int) -> None:
         """An update that is durable is a duplicate for ever, whatever became of it."""
-        turn = self.turns[max(1, len(self.turns) - back)]
+        turn = list(self.turns.values())[-min(len(self.turns), back + 1)]
         reply = self.accepted(turn.number, turn.chat)
         full = len(self.waiting(turn.chat)) >= LIMIT or turn.chat not in self.known
         assert isinstance(reply, UpdateDuplicate | StoreUnavailable) or (
