@@ -47,7 +47,7 @@ def create_app(parts: WebParts) -> web.Application:
     app = web.Application(client_max_size=OTHER_BODIES_MOST)
     app[FIRST_WARM] = first_warm = FirstWarm(parts.fleet, parts.warm_deadline_s)
     app[WEBHOOK] = webhook = _webhook(parts)
-    app.router.add_post(PATH, webhook.handle)
+    app.router.add_post(PATH, webhook.handle, expect_handler=webhook.expect)
     app.add_routes(Health(StatsView(parts.fleet, parts.clock), first_warm, parts.metrics).routes())
     if parts.admin_token:
         app.add_routes(Admin(parts.fleet, parts.admin_token).routes())

@@ -4,7 +4,7 @@ import asyncio
 from typing import Final
 
 import msgspec
-from aiohttp import web
+from aiohttp import HttpVersion11, hdrs, web
 
 from actors.ports import Clock
 from app.intake import ACCEPT_DEADLINE_S, Taken, UpdateIntake
@@ -52,10 +52,26 @@ class Webhook:
             self._admit(request)
             body = await self._body(request)
         except Refused as refused:
-            self._metrics.update("unread", "unauthorized" if refused.status == 401 else "rejected")
-            return await refuse(request, refused.status)
+            return await self._refuse(request, refused)
         taken = await self._intake.take(body)
         return self._done.to(request) if taken.durable else _again(taken)
+
+    async def expect(self, request: web.Request) -> web.StreamResponse | None:
+        """Tell a client to send its body (RFC 9110, 10.1.1), unless its head is reason enough to refuse it."""
+        try:
+            self._admit(request)
+            if request.headers[hdrs.EXPECT].lower() != "100-continue":
+                raise Refused(417)
+        except Refused as refused:
+            return await self._refuse(request, refused)
+        if request.version >= HttpVersion11:
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0  # so that aiohttp does not take the answer for begun
+        return None
+
+    async def _refuse(self, request: web.Request, refused: Refused) -> web.StreamResponse:
+        self._metrics.update("unread", "unauthorized" if refused.status == 401 else "rejected")
+        return await refuse(request, refused.status)
 
     def _admit(self, request: web.Request) -> None:
         headers = request.headers

@@ -49,6 +49,28 @@ async def test_a_client_that_waits_to_go_on_is_told_so() -> None:
         assert len(running.accepted) == 1
 
 
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        ({SECRET_HEADER: "guessed"}, 401),
+        ({"Content-Type": "text/plain"}, 415),
+        ({"Content-Length": str(2 * 1024 * 1024)}, 413),
+        ({"Expect": "a wonder"}, 417),
+    ],
+    ids=["a stranger", "no JSON", "too large", "another wish"],
+)
+async def test_who_is_refused_is_not_told_to_go_on(head: dict[str, str], status: int) -> None:
+    """A client that waits to send its body gets its refusal instead, and nothing before it."""
+    plain = {"Content-Type": "application/json", "Content-Length": "10", "Expect": "100-continue"}
+    fields = "".join(f"{name}: {value}\r\n" for name, value in (HEADERS | plain | head).items())
+    async with service() as running, running.socket() as (reader, writer):
+        writer.write(f"POST {WEBHOOK} HTTP/1.1\r\nHost: x\r\n{fields}\r\n".encode())
+        assert int((await reader.readline()).split()[1]) == status
+        assert running.accepted == []
+        outcome = "unauthorized" if status == 401 else "rejected"
+        assert running.counted("unread", outcome) == 1
+
+
 async def test_a_middleware_sees_updates_too() -> None:
     """Who wraps all requests is not bypassed."""
     seen: list[str] = []
