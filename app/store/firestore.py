@@ -44,14 +44,22 @@ _ERASE_ROUNDS: Final = 100  # 50,000 ended updates of one chat within their week
 
 
 class FirestoreSessionStore(SessionStore):
-    """The SessionStore port on an open FirestoreDatabase; `unix_s` serves to date expiries, days ahead."""
+    """The SessionStore port on an open FirestoreDatabase.
+
+    `unix_s` serves to date expiries, days ahead; updates of a group are tried for `together_s` seconds.
+    """
 
     def __init__(
-        self, database: FirestoreDatabase, meter: StoreMeter, *, unix_s: Callable[[], float] = time.time
+        self,
+        database: FirestoreDatabase,
+        meter: StoreMeter,
+        *,
+        unix_s: Callable[[], float] = time.time,
+        together_s: float = _TOGETHER_S,
     ) -> None:
         self._database = database
         self._meter = meter
-        self._unix_s = unix_s
+        self._unix_s, self._together_s = unix_s, together_s
         database.join(self)
 
     async def close(self) -> None:
@@ -75,7 +83,7 @@ class FirestoreSessionStore(SessionStore):
 
         In one commit, an update that is there or one busy mailbox would fail all of them.
         """
-        until_s = asyncio.get_running_loop().time() + _TOGETHER_S
+        until_s = asyncio.get_running_loop().time() + self._together_s
         chats: defaultdict[int, list[tuple[int, UpdateRecord]]] = defaultdict(list)
         for number, record in enumerate(records):
             chats[record.chat].append((number, record))
@@ -93,7 +101,7 @@ class FirestoreSessionStore(SessionStore):
             async with asyncio.timeout_at(until_s):
                 return await self.append(record)
         except TimeoutError:
-            return StoreDown(f"Firestore did not answer in {_TOGETHER_S:g} s")
+            return StoreDown(f"Firestore did not answer in {self._together_s:g} s")
         except StoreError as error:
             return error
 

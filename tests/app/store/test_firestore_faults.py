@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import grpc
 import pytest
 
-from actors.stores import SessionRecord, StoreDenied, StoreDown, TurnWrite, VersionConflict
+from actors.stores import Appended, SessionRecord, StoreDenied, StoreDown, TurnWrite, VersionConflict
 from actors.warm_ports import StoredImage
+from app.store.firestore import FirestoreSessionStore
 from tests.app.store.firestore_rig import HUNG, SWIFT, TWICE, Rig, accepted, opened, run, shipped_indexes
 from tests.faultproxy import Fault, FaultProxy
 
@@ -268,3 +269,14 @@ def no_index() -> Fault:
     """Firestore's own words; the emulator never asks for an index."""
     detail = "The query requires an index. You can create it here: https://example.invalid"
     return Fault("refuse", "RunQuery", status=grpc.StatusCode.FAILED_PRECONDITION, detail=detail)
+
+
+async def test_an_update_that_hangs_holds_its_group_only_briefly(rig: Rig, proxy: FaultProxy) -> None:
+    """The others are answered while the gateway still waits; what had no answer may have happened."""
+    sessions = FirestoreSessionStore(rig.database, rig.meter, together_s=0.5)
+    await sessions.append(accepted(9, chat=9))  # so that the emulator is awake
+    proxy.inject(Fault("hang", "Commit"))
+    async with asyncio.timeout(2.5):  # far below an attempt's own deadline
+        outcomes = await sessions.append_all([accepted(number, chat=number) for number in range(3)])
+    assert [StoreDown, Appended, Appended] == sorted(map(type, outcomes), key=lambda kind: kind is Appended)
+    await sessions.close()
