@@ -39,21 +39,18 @@ class Accepting:
         """
         loop = asyncio.get_running_loop()
         shard = self._fleet.sessions.of(update.incoming.chat)
-        group = self._arriving.get(shard)
-        if group is not None and not group.takes(size):
-            self._send(shard)
-            group = None
-        if group is None:
-            group = self._arriving[shard] = _Group(shard)
-            loop.call_soon(self._send, shard)
         reply: Reply = loop.create_future()
-        group.add(update, reply, size)
+        group = self._arriving.get(shard)
+        if group is None or not group.take(update, reply, size):
+            self._send(shard)
+            self._arriving[shard] = _Group(shard, update, reply, size)
+            loop.call_soon(self._send, shard)
         return reply
 
     def _send(self, shard: SessionShardRef) -> None:
         group = self._arriving.pop(shard, None)
         if group is None:
-            return  # it was full before the turn of the loop was over
+            return  # the shard's first, or one that was full before the turn of the loop was over
         task = asyncio.get_running_loop().create_task(self._ask(group))
         self._sending[task] = group
         task.add_done_callback(self._sent)
@@ -72,24 +69,22 @@ class Accepting:
 
 
 class _Group:
-    """Updates on their way to a shard, and those who wait for the answers."""
+    """Updates on their way to a shard, and those who wait for the answers; the first may be of any size."""
 
     __slots__ = ("_replies", "_shard", "_size", "_updates")
 
-    def __init__(self, shard: SessionShardRef) -> None:
-        self._shard, self._size = shard, 0
-        self._updates: list[AcceptUpdate] = []
-        self._replies: list[Reply] = []
+    def __init__(self, shard: SessionShardRef, update: AcceptUpdate, reply: Reply, size: int) -> None:
+        self._shard, self._size = shard, size
+        self._updates, self._replies = [update], [reply]
 
-    def takes(self, size: int) -> bool:
-        """Whether there is room for another one of so many bytes."""
-        return len(self._updates) < ACCEPTS_MOST and self._size + size <= GROUP_BYTES_MOST
-
-    def add(self, update: AcceptUpdate, reply: Reply, size: int) -> None:
-        """Take it in; a group of one may be of any size."""
+    def take(self, update: AcceptUpdate, reply: Reply, size: int) -> bool:
+        """Take another one of so many bytes, if there is room for it."""
+        if len(self._updates) >= ACCEPTS_MOST or self._size + size > GROUP_BYTES_MOST:
+            return False
         self._updates.append(update)
         self._replies.append(reply)
         self._size += size
+        return True
 
     async def ask(self) -> Sequence[Answer]:
         """Ask the shard; gives an answer for each. What is refused as a whole goes again, one by one."""

@@ -16,7 +16,7 @@ from app.metrics import Metrics
 from app.telegram.addressing import BotIdentity, IdentityNeeded
 from app.telegram.updates import Unreadable, allowed, classify, quarantine_id
 from contracts.faults import Fault, MailboxFull
-from contracts.sessions import AcceptUpdate, SessionReply, UpdateAccepted, UpdateDuplicate
+from contracts.sessions import AcceptUpdate, UpdateAccepted, UpdateDuplicate
 from contracts.turns import Incoming, Verdict
 
 log = structlog.get_logger(__name__)
@@ -79,7 +79,10 @@ class UpdateIntake:
             return _again()
         self._answer_callback(update)
         started = self._clock.monotonic_s()
-        reply = await self._accept(update, len(body))
+        try:
+            reply = await self._accepting.accept(update, len(body))
+        except Unreachable as away:
+            return self._unreachable(update, away)
         match reply:
             case UpdateAccepted():
                 self._metrics.accepted(self._clock.monotonic_s() - started)
@@ -137,14 +140,12 @@ class UpdateIntake:
         if query and callbacks is not None and update.verdict == "queue":
             self._background.spawn("answer callback", lambda: _answer(callbacks, query))
 
-    async def _accept(self, update: AcceptUpdate, size: int) -> SessionReply | None:
-        try:
-            return await self._accepting.accept(update, size)
-        except Unreachable as away:
-            log.warning("accept_unreachable", update=update.update, error=str(away))
-            return None
-
     # ------------------------------------------------------------ afterwards
+
+    def _unreachable(self, update: AcceptUpdate, away: Unreachable) -> Taken:
+        self._count(update, "unavailable")
+        log.warning("accept_unreachable", update=update.update, error=str(away))
+        return _again()
 
     def _accepted(self, update: AcceptUpdate) -> Taken:
         self._count(update, update.verdict)
