@@ -17,7 +17,7 @@ from app.plane import inside
 from app.plane.calls import Status, failed
 from app.plane.code import HOME, Code
 from app.plane.containers import Container, LogSink, Start
-from app.plane.definition import Definition
+from app.plane.definition_check import Definition
 from app.plane.http2 import Answer
 from app.plane.ids import Ids
 from app.plane.images import Images
