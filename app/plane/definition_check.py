@@ -83,9 +83,9 @@ PARTS: Final[Iterable[tuple[str, Callable[[Definition], bool]]]] = (
     ("RDMA", lambda function: bool(function.resources.rdma)),
     ("sub_path of a volume", lambda function: any(mount.sub_path for mount in function.volume_mounts)),
     ("max_inputs but 1", lambda function: function.max_inputs > 1),
-    ("a closed network", lambda function: function.network_access.network_access_type not in OPEN),
+    ("a closed network", lambda function: _is_closed(function)),
     ("HTTP/2", lambda function: bool(function.http_config.h2_enabled)),
-    ("direct servers", lambda function: bool(function.http_config.HasField("lift_and_shift_config"))),
+    ("direct servers", lambda function: _has(function.http_config, "lift_and_shift_config")),
     ("servers but with unauthenticated=True", lambda function: _wants_tokens(function)),
 )
 """Parts of known fields that are not."""
@@ -141,6 +141,15 @@ def _generates(described: Any) -> bool:
 
 def _is_web(method: Any) -> bool:
     return bool(method.webhook_config.type)
+
+
+def _is_closed(function: Definition) -> bool:
+    return _has(function, "network_access") and function.network_access.network_access_type not in OPEN
+
+
+def _has(message: Any, field: str) -> bool:
+    """Whether a field is set, which older clients may not have at all (1.5 has no `network_access`)."""
+    return field in message.DESCRIPTOR.fields_by_name and bool(message.HasField(field))
 
 
 def _wants_tokens(function: Definition) -> bool:
