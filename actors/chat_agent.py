@@ -12,7 +12,7 @@ from actors.actor import Actor
 from actors.agent_warming import AgentWarming
 from actors.answering import Answering
 from actors.coherence import CATALOG_EVERY_S
-from actors.commands import Reply, encodable
+from actors.commands import Reply, encodable, gave_up
 from actors.delivery import Delivery, Outbox
 from actors.insist import PATIENT_S, insist
 from actors.meter import Meter
@@ -205,6 +205,8 @@ class ChatAgent(Actor[ChatRequest]):
             self._working.discard(task)
 
     async def _turn(self, shard: SessionShardRef, turn: TurnClaimed) -> str:
+        if turn.gave_up:
+            return await self._commit(shard, turn, gave_up(turn))
         if turn.incoming.migrate_to:
             return await self._migrate(shard, turn)
         reply = await self._reply(shard, turn)

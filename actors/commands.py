@@ -8,7 +8,7 @@ import msgspec
 
 from actors.command_list import DESCRIPTIONS
 from contracts.base import Value
-from contracts.sessions import SessionPatch
+from contracts.sessions import SessionPatch, TurnClaimed
 from contracts.skills import Catalog
 from contracts.turns import Button, ChatMessage, Incoming, Session, TurnState
 
@@ -17,6 +17,9 @@ MODES: Final[Mapping[str, str]] = {
     "normal": "as long as the question needs",
     "detailed": "with the reasons and the steps",
 }
+GAVE_UP: Final = (
+    "I failed to answer your message and have stopped trying. Please write it again, or in other words."
+)
 LISTED_SKILLS: Final = 40  # what fits on a phone's screen or three; /skill finds the others by name
 _NAMES_US: Final = re.compile(r"/[A-Za-z0-9_]{1,32}@\w")  # what names another bot is not queued
 _COMMAND: Final = re.compile(r"/([A-Za-z0-9_]{1,32})(?:@\w+)?(?:\s+|$)")
@@ -40,6 +43,12 @@ class Reply(Value, frozen=True, kw_only=True):
     forget: bool = False
     outcome: TurnState = "answered"
     reason: str = ""
+
+
+def gave_up(turn: TurnClaimed) -> Reply:
+    """One honest notice instead of an answer; for what nobody wrote there is none."""
+    text = "" if turn.incoming.migrate_to else GAVE_UP
+    return Reply(text=text, outcome="dead_lettered", reason=turn.gave_up)
 
 
 class Situation(Value, frozen=True, kw_only=True):

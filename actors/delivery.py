@@ -35,6 +35,10 @@ log = structlog.get_logger(__name__)
 LONGEST_WAIT_S = 5.0  # a longer wait is handed back, so that it holds no container
 BACKOFF_S = (0.5, 1.0, 2.0)  # between tries of a chunk that was surely not sent and has no hint
 RETRY_LATER_S = 10.0  # after those; the sweeper comes back to the chat
+LATER_SHARE = (
+    0.1  # of how long it fails already: a long outage costs few tries, and a tenth of it more at most
+)
+RETRY_LATEST_S = 300.0  # and never more than this
 ALARM_RETRY_S = 60.0  # a token that is refused needs an operator
 LEAST_S = 5.0  # Telegram answers within 1 s: with less left to go, a message is for the next owner to send
 SEND_S = 90.0  # above the client's own deadline: only for one that does not keep it
@@ -90,8 +94,13 @@ class Delivery:
             index = recorded.next
         return recorded
 
-    async def _tried(self, outbox: Outbox, index: int, shard: SessionShardRef) -> Sent | Fault | None:
-        """Send a chunk until its fate is certain or unknown; a fault or None when it stays planned."""
+    async def _tried(
+        self, outbox: Outbox, index: int, shard: SessionShardRef
+    ) -> Sent | DeliveryRecorded | Fault | None:
+        """Send a chunk until its fate is certain or unknown; a fault or None when it stays planned.
+
+        A record: the turn was given up, as the chunk had not been sent for too long.
+        """
         for pause_s in (*BACKOFF_S, None):
             if self._left_s() < LEAST_S:
                 return await self._put_back(outbox, index, shard)
@@ -99,11 +108,11 @@ class Delivery:
             if sent.state != "planned":
                 return sent
             recorded = await self._record(outbox, index, sent, shard)
-            if isinstance(recorded, Fault):
+            if isinstance(recorded, Fault) or recorded.ended:
                 return recorded
             wait_s = max(sent.retry_after_s, pause_s or 0.0)
             if pause_s is None or wait_s > LONGEST_WAIT_S:
-                await self._hand_back(outbox, wait_s or RETRY_LATER_S, shard)
+                await self._hand_back(outbox, wait_s or _later_s(recorded.unsent_s), shard)
                 return None
             await self._clock.sleep(wait_s)
             begun = await self._begin(outbox, index, shard)
@@ -151,6 +160,7 @@ class Delivery:
             state=sent.state,
             message=sent.message,
             reason=sent.reason[:300],
+            retry_after_s=sent.retry_after_s,
         )
         return _recorded(await insist(self._clock, lambda: shard.ask(mark), PATIENT_S))
 
@@ -181,6 +191,10 @@ class Delivery:
             chat=outbox.chat, lease=outbox.lease, retry_after_s=wait_s, stopping=self._ends_at is not None
         )
         await insist(self._clock, lambda: shard.ask(release))
+
+
+def _later_s(unsent_s: float) -> float:
+    return min(max(RETRY_LATER_S, LATER_SHARE * unsent_s), RETRY_LATEST_S)
 
 
 def _recorded(reply: object) -> DeliveryRecorded | Fault:

@@ -10,6 +10,9 @@ from actors.stores import LeaseRecord, UpdateRecord
 LEASE_S = 15.0
 """A lease lives this long after its renewal, judged by store time between containers."""
 
+MOST_WAIT_S = 86_400.0
+"""No chat waits longer than a day, whatever it is told: then its turn is given up anyway (`UNSENT_MOST_S`)."""
+
 ENDED_LEASES = 1_000  # a repeated request comes within seconds of the first
 
 
@@ -29,9 +32,11 @@ class Lease:
     ending: bool = False
     foreign: bool = False
 
-    def record(self) -> LeaseRecord:
-        """The lease as the store keeps it."""
-        return LeaseRecord(lease=self.id, owner=self.owner, update_key=self.update_key, attempt=self.attempt)
+    def record(self, wait_s: float = 0.0) -> LeaseRecord:
+        """The lease as the store keeps it, with how long nothing may be sent to its chat."""
+        return LeaseRecord(
+            lease=self.id, owner=self.owner, update_key=self.update_key, attempt=self.attempt, wait_s=wait_s
+        )
 
 
 @dataclass(slots=True)
@@ -40,7 +45,8 @@ class Mailbox:
 
     `waiting` is what the store last said. Where it differs from what is held here, another container wrote
     to the mailbox, and it has to be read again. `unborn` is a lease whose claim failed, so that nobody sent
-    anything under it. `stored` is the lease in the store when the mailbox was last read.
+    anything under it. `stored` is the lease in the store when the mailbox was last read. Before `not_before`
+    (monotonic seconds) nothing may be sent to the chat; the store knows it, too, with the lease.
     """
 
     records: dict[str, UpdateRecord] = field(default_factory=dict)
@@ -82,6 +88,14 @@ class Mailbox:
         """Note the store's count of waiting updates, unless a later one is known."""
         if version > self.counted_at:
             self.waiting, self.counted_at = waiting, version
+
+    def wait(self, seconds: float, now: float) -> None:
+        """Have the chat wait so long from now on, unless it waits longer already."""
+        self.not_before = max(self.not_before, now + min(max(seconds, 0.0), MOST_WAIT_S))
+
+    def waits_s(self, now: float) -> float:
+        """How long the chat has still to wait."""
+        return max(0.0, self.not_before - now)
 
     def living_lease(self, now: float) -> Lease | None:
         """The lease, if its owner is taken to be alive."""
@@ -178,6 +192,10 @@ class Mailboxes:
     def _settle_lease(self, box: Mailbox, stored: LeaseRecord | None, now: float) -> None:
         if stored is not None and stored.update_key not in box.records:
             stored = None  # it was written late, after its turn had ended
+        if stored is not None:
+            box.wait(stored.waits_s, now)
+        if stored is not None and not stored.owner:
+            stored = None  # handed back: its turn waits, and nobody has it
         box.stored = stored
         if box.lease is not None and box.lease.update_key not in box.records:
             if box.lease.ending:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from actors import session_codec
+from actors import session_codec, turns
 from actors.actor import Actor
 from actors.cache_values import Versioned
 from actors.image_keeper import ImageKeeper
@@ -69,6 +69,7 @@ class SessionCacheOptions:
     l1_bytes: int = 64 * 1024 * 1024
     warm_sessions: int = 50
     mailbox_limit: int = 100
+    unsent_most_s: float = turns.UNSENT_MOST_S
     warm_deadline_s: float = 5.0
 
 
@@ -108,7 +109,9 @@ class SessionCacheActor(Actor[SessionRequest]):
             count=self.count,
         )
         self._leases = TurnLeases(self._turns, chance)
-        self._journal = TurnJournal(self._turns, self._leases, self._options.mailbox_limit)
+        self._journal = TurnJournal(
+            self._turns, self._leases, self._options.mailbox_limit, self._options.unsent_most_s
+        )
         self._sweep = TurnSweep(self._turns, store, background)
         self._keeper = ImageKeeper(
             self.name,

@@ -94,13 +94,23 @@ class SessionRecord(Value, frozen=True, kw_only=True):
 
 
 class LeaseRecord(Value, frozen=True, kw_only=True):
-    """Who works on the chat's first turn: `age_s` is how long ago, in store time, it was renewed."""
+    """Who works on the chat's first turn: `age_s` is how long ago, in store time, it was renewed.
+
+    For `wait_s` from its renewal on nothing may be sent to the chat, by whomever. No `owner`: the turn was handed
+    back, and only waits for that.
+    """
 
     lease: str
     owner: str
     update_key: str
     attempt: int = 1
     age_s: float = 0.0
+    wait_s: float = 0.0
+
+    @property
+    def waits_s(self) -> float:
+        """How long the turn has still to wait."""
+        return max(0.0, self.wait_s - self.age_s)
 
 
 class Appended(Value, frozen=True, kw_only=True):

@@ -29,7 +29,7 @@ from contracts.turns import TurnState
 
 COMMIT_TRIES = 3  # C6: reload and reapply; the session's other writers are admin calls, rare
 RAW_LIMIT = 64 * 1024  # FAULTS A4: a quarantined body is kept cut to 64 kB
-OUTCOMES: Final = frozenset[TurnState]({"answered", "ignored", "refused"})
+OUTCOMES: Final = frozenset[TurnState]({"answered", "ignored", "refused", "dead_lettered"})
 
 GATES_WAIT_S: Final = 0.5
 """How long updates of a group wait for their chats: a store call takes less, and the others' answers wait with them."""
@@ -43,8 +43,15 @@ Sending = tuple[Mailbox, UpdateRecord, turns.TurnRecord]
 class TurnJournal:
     """Every step of a turn is durable before it is told; a step that may have happened is read again."""
 
-    def __init__(self, store: TurnStore, leases: TurnLeases, mailbox_limit: int) -> None:
-        self._store, self._leases, self._mailbox_limit = store, leases, mailbox_limit
+    def __init__(
+        self,
+        store: TurnStore,
+        leases: TurnLeases,
+        mailbox_limit: int,
+        unsent_most_s: float = turns.UNSENT_MOST_S,
+    ) -> None:
+        self._store, self._leases = store, leases
+        self._mailbox_limit, self._unsent_most_s = mailbox_limit, unsent_most_s
 
     # ------------------------------------------------------------ accept
 
@@ -219,6 +226,7 @@ class TurnJournal:
         if isinstance(found, Message):
             return found
         box, record, turn = found
+        box.wait(request.retry_after_s, self._store.now())
         if _already(turn, request):
             await self._store.confirm(box, record)
             return DeliveryRecorded(next=_sending_now(turn), waiting=box.waiting)
@@ -229,13 +237,35 @@ class TurnJournal:
         except turns.IllegalStep as illegal:
             return BadRequest(detail=str(illegal))
         if request.state == "planned":
-            return await self._step(found, turn, request.index, following=-1)
+            return await self._put_off(found, turn, request)
         turn, following = turns.begin_next(turn)
         if following >= 0:
             return await self._step(found, turn, request.index, following=following)
+        return await self._through(box, record, turn)
+
+    async def _through(self, box: Mailbox, record: UpdateRecord, turn: turns.TurnRecord) -> DeliveryRecorded:
         state, reason = turns.outcome(turn)
         await self._store.end(box, record, turn, state, reason)
         return DeliveryRecorded(ended=True, waiting=box.waiting)
+
+    async def _put_off(
+        self, found: Sending, turn: turns.TurnRecord, request: MarkDelivered
+    ) -> DeliveryRecorded:
+        """Have a chunk that was surely not sent wait for its next try; after a day there is none.
+
+        A chat to which nothing can be sent must not keep its next message waiting for ever. Only a try that
+        failed is an end: what nobody could try, because all was down, is tried first.
+        """
+        box, record, before = found
+        turn = turns.put_off(turn, self._store.unix_s()) if request.reason else turn
+        unsent_s = turns.unsent_s(turn, self._store.unix_s())
+        if request.reason and unsent_s >= self._unsent_most_s:
+            reason = f"surely not sent for {unsent_s / 3600:.0f} h: {request.reason}"
+            return await self._through(
+                box, record, turns.with_chunk(before, request.index, "failed", reason=reason)
+            )
+        stepped = await self._step(found, turn, request.index, following=-1)
+        return msgspec.structs.replace(stepped, unsent_s=unsent_s)
 
     async def begin_sending(self, request: BeginSending) -> Message:
         """Mark a planned chunk `sending`, durably, before it is sent again; once more is no harm before it is sent."""
@@ -296,7 +326,8 @@ def _malformed(request: CommitTurn) -> str:
 
 def _committed(record: UpdateRecord, turn: turns.TurnRecord, request: CommitTurn) -> UpdateRecord:
     incoming = msgspec.structs.replace(turn.incoming, text="") if request.forget else turn.incoming
-    reply = turns.TurnRecord(incoming=incoming, chunks=request.chunks, lease=request.lease)
+    gave_up = request.outcome == "dead_lettered"
+    reply = turns.TurnRecord(incoming=incoming, chunks=request.chunks, lease=request.lease, gave_up=gave_up)
     reply, first = turns.begin_next(reply)
     if first < 0:
         return turns.step(record, reply, request.outcome, request.reason)

@@ -25,7 +25,9 @@ from contracts.turns import Incoming
 
 log = structlog.get_logger(__name__)
 
-MAX_ATTEMPTS = 5  # a turn that took five owners down would take the next ones down too
+MAX_ATTEMPTS = (
+    5  # a turn that took five owners down would take the next ones down too; a notice is tried once
+)
 _UNREADABLE = Incoming(kind="unreadable")
 
 
@@ -77,7 +79,7 @@ class TurnLeases:
         return LeaseRenewed(lease_s=LEASE_S)
 
     async def release(self, request: ReleaseTurn) -> Message:
-        """Let the next owner take the turn at once, or after the wait that is asked for.
+        """Let the next owner take the turn at once, or after the wait that is asked for, which the store keeps.
 
         The stored lease is read first: another owner's is not given up.
         """
@@ -88,7 +90,7 @@ class TurnLeases:
         box = await self._store.mailbox(request.chat)
         if box.stored is not None and box.stored.lease == request.lease:
             self._let_go(box, request)
-            await self._store.give_up_lease(request.chat)
+            await self._store.give_up_lease(request.chat, box.stored)
         return TurnReleased()
 
     def _let_go(self, box: Mailbox, request: ReleaseTurn) -> None:
@@ -97,7 +99,7 @@ class TurnLeases:
         elif box.lease is not None and request.stopping:
             box.attempts[box.lease.update_key] = box.lease.attempt - 1  # the turn did not stop its owner
         box.lease = None
-        box.not_before = self._store.now() + request.retry_after_s
+        box.wait(request.retry_after_s, self._store.now())
 
     def owns(self, box: Mailbox, lease: str, update: UpdateRecord, *, read: bool) -> bool:
         """Whether the caller has the turn; a lease that this container never saw is adopted if nobody else has it.
@@ -181,14 +183,14 @@ class TurnLeases:
             return None
         if head.state == "committed":
             return await self._resume(box, head, turn, lease)
-        if lease.attempt > MAX_ATTEMPTS:
-            reason = f"{MAX_ATTEMPTS} attempts ended without an answer"
-            await self._store.end(box, head, turn, "dead_lettered", reason)
+        gave_up = f"{MAX_ATTEMPTS} attempts ended without an answer" if lease.attempt > MAX_ATTEMPTS else ""
+        if lease.attempt > MAX_ATTEMPTS + 1:  # the notice took an owner down as well
+            await self._store.end(box, head, turn, "dead_lettered", gave_up)
             return None
-        return await self._fresh(box, head, turn, lease)
+        return await self._fresh(box, head, turn, lease, gave_up)
 
     async def _fresh(
-        self, box: Mailbox, head: UpdateRecord, turn: turns.TurnRecord, lease: Lease
+        self, box: Mailbox, head: UpdateRecord, turn: turns.TurnRecord, lease: Lease, gave_up: str
     ) -> TurnClaimed:
         held = await self._store.sessions.read(head.chat)
         self._store.write_lease(head.chat, box, lease)
@@ -202,6 +204,7 @@ class TurnLeases:
             version=held.version,
             attempt=lease.attempt,
             lease_s=LEASE_S,
+            gave_up=gave_up,
         )
 
     async def _resume(

@@ -13,6 +13,7 @@ from actors.ports import Background, Clock
 from actors.stores import (
     Appended,
     ChatState,
+    LeaseRecord,
     SessionRecord,
     SessionStore,
     StoreError,
@@ -68,6 +69,10 @@ class TurnStore:
     def now(self) -> float:
         """Monotonic seconds, as leases in memory count them."""
         return self._clock.monotonic_s()
+
+    def unix_s(self) -> float:
+        """Unix seconds by this container's clock, for what is counted in hours."""
+        return self._clock.unix_s()
 
     # ------------------------------------------------------------ reading
 
@@ -183,7 +188,7 @@ class TurnStore:
         Raises VersionConflict, and other StoreErrors after which it may have happened.
         """
         lease, renewed_at = self._lease_of(record), self.now()
-        stored = lease.record() if lease is not None else None
+        stored = self._stored_form(record.chat, lease) if lease is not None else None
         write = TurnWrite(operation=operation, update=record, session=session, lease=stored)
         async with self.mailboxes.gates.passage(record.chat):
             try:
@@ -229,18 +234,25 @@ class TurnStore:
         """Empty the texts of the chat's ended updates."""
         await self._store.erase_updates(chat)
 
-    async def give_up_lease(self, chat: int) -> None:
-        """Tell other containers that the turn is free."""
-        await self._store.write_lease(chat, None)
+    async def give_up_lease(self, chat: int, lease: LeaseRecord) -> None:
+        """Tell other containers that the turn is free, at once or when its chat has waited as it was told to."""
+        box = self.mailboxes.get(chat)
+        wait_s = box.waits_s(self.now()) if box is not None else 0.0
+        nobody = msgspec.structs.replace(lease, owner="", attempt=0, wait_s=wait_s)
+        await self._store.write_lease(chat, nobody if wait_s else None)
 
     def write_lease(self, chat: int, box: Mailbox, lease: Lease) -> None:
         """Tell other containers of the lease, beside the work; not any more once it was replaced or given up."""
 
         async def write() -> None:
             if box.lease is lease:
-                await self._store.write_lease(chat, lease.record())
+                await self._store.write_lease(chat, self._stored_form(chat, lease))
 
         self._background.spawn("write lease", write)
+
+    def _stored_form(self, chat: int, lease: Lease) -> LeaseRecord:
+        box = self.mailboxes.get(chat)
+        return lease.record(box.waits_s(self.now()) if box is not None else 0.0)
 
     def _lose(self, record: UpdateRecord) -> None:
         """Another owner moved the update on: what is known here of the mailbox is outdated, the lease is void."""

@@ -3,10 +3,10 @@
 accepted ──commit──▶ committed ──last chunk──▶ answered | unknown | dead_lettered
    │
    ├──commit without chunks──▶ answered | ignored | refused
-   └──too many attempts──────▶ dead_lettered
+   └──too many attempts──────▶ committed with a notice, and then, or if that fails as well, dead_lettered
 
 planned ──▶ sending ──▶ sent | failed | unknown      (unknown: cut while sending; never sent again)
-   ▲───────────┘  surely not sent
+   ▲───────────┘  surely not sent, for UNSENT_MOST_S; then failed
 """
 
 from collections.abc import Mapping
@@ -33,12 +33,22 @@ class IllegalStep(Exception):
 
 
 class TurnRecord(Value, frozen=True, kw_only=True):
-    """What `UpdateRecord.body` holds: the update, its reply, and the lease under which chunks are being sent."""
+    """What `UpdateRecord.body` holds: the update, its reply, and the lease under which chunks are being sent.
+
+    `unsent_since` (Unix seconds; 0: never) is when one of the chunks was surely not sent for the first time.
+    `gave_up`: the chunks are a notice that there will be no answer.
+    """
 
     incoming: Incoming
     chunks: tuple[Chunk, ...] = ()
     lease: str = ""
     raw: bytes = b""
+    unsent_since: float = 0.0
+    gave_up: bool = False
+
+
+UNSENT_MOST_S: Final = 86_400.0
+"""How long a reply is tried that Telegram surely does not take: as long as Telegram keeps an update for us."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -91,6 +101,16 @@ def unsent(turn: TurnRecord) -> TurnRecord:
     return turn
 
 
+def put_off(turn: TurnRecord, now: float) -> TurnRecord:
+    """Note that a chunk was tried and surely not sent, at `now` (Unix seconds)."""
+    return turn if turn.unsent_since else msgspec.structs.replace(turn, unsent_since=now)
+
+
+def unsent_s(turn: TurnRecord, now: float) -> float:
+    """How long the turn's chunks have surely not been sent; 0 if none ever failed so."""
+    return max(0.0, now - turn.unsent_since) if turn.unsent_since else 0.0
+
+
 def after_crash(turn: TurnRecord) -> TurnRecord:
     """Mark a chunk that its owner left `sending` as `unknown`: it may have been sent."""
     for index, chunk in enumerate(turn.chunks):
@@ -100,7 +120,9 @@ def after_crash(turn: TurnRecord) -> TurnRecord:
 
 
 def outcome(turn: TurnRecord) -> tuple[TurnState, str]:
-    """Say how a turn whose chunks are all through has ended, and why."""
+    """Say how a turn whose chunks are all through has ended, and why; no reason: that of the commit stands."""
+    if turn.gave_up:
+        return "dead_lettered", ""
     for chunk in turn.chunks:
         if chunk.state == "unknown":
             return "unknown", chunk.reason

@@ -19,7 +19,7 @@ class Reopened(Value, frozen=True, kw_only=True):
 
 
 async def replay_dead(database: Database) -> Reopened:
-    """Append the dead letters of which nothing was sent, at the end of their chats' mailboxes; raises StoreError.
+    """Append the dead letters of which nobody saw an answer at the end of their chats' mailboxes; raises StoreError.
 
     A running service's sweeper takes them up. The new update has the negative id of the old one, which no
     update of Telegram's has, so that a second replay finds it there and changes nothing.
@@ -44,7 +44,7 @@ async def _replay(store: SessionStore, record: UpdateRecord) -> str:
         turn = turns.unpack(record)
     except UNREADABLE:
         return "is erased or unreadable"
-    if any(chunk.state in ("sent", "unknown") for chunk in turn.chunks):
+    if not turn.gave_up and any(chunk.state in ("sent", "unknown") for chunk in turn.chunks):
         return "was answered in part"
     appended = await store.append(_anew(record, turn))
     return "" if appended.created else "was replayed before"

@@ -63,7 +63,10 @@ class ClaimTurn(Message, frozen=True, kw_only=True, tag="turn.claim"):
 
 
 class TurnClaimed(Message, frozen=True, kw_only=True, tag="turn.claimed"):
-    """The caller owns this turn until the lease runs out; `attempt` counts from 1."""
+    """The caller owns this turn until the lease runs out; `attempt` counts from 1.
+
+    `gave_up` says why the turn is not worked on again: commit a notice as `dead_lettered`, and do nothing else.
+    """
 
     chat: int
     bot: int
@@ -74,6 +77,7 @@ class TurnClaimed(Message, frozen=True, kw_only=True, tag="turn.claimed"):
     version: int = 0
     attempt: int = 1
     lease_s: float = 15.0
+    gave_up: str = ""
 
 
 class OutboxClaimed(Message, frozen=True, kw_only=True, tag="turn.outbox_claimed"):
@@ -142,7 +146,8 @@ class CommitTurn(Message, frozen=True, kw_only=True, tag="turn.commit"):
     """Write session, turn and outbox in one atomic step; the same lease twice commits once.
 
     `append` is added to the conversation, after it is emptied when `clear` is set; `forget` erases the
-    chat's session and texts instead. No chunks: the turn ends here with `outcome` and `reason`.
+    chat's session and texts instead. No chunks: the turn ends here with `outcome` and `reason`. Chunks with
+    the outcome `dead_lettered` are a notice and no answer: that is what the turn ends as when they are through.
     """
 
     chat: int
@@ -167,7 +172,11 @@ class TurnCommitted(Message, frozen=True, kw_only=True, tag="turn.committed"):
 
 
 class MarkDelivered(Message, frozen=True, kw_only=True, tag="chunk.delivered"):
-    """Record what became of chunk `index`; `planned` means surely not sent, try again later."""
+    """Record what became of chunk `index`; `planned` means surely not sent, try again later.
+
+    With it, `reason` says what failed (empty: nothing was tried), and nothing may be sent to the chat for
+    `retry_after_s`, whoever owns the turn then.
+    """
 
     chat: int
     bot: int
@@ -177,14 +186,19 @@ class MarkDelivered(Message, frozen=True, kw_only=True, tag="chunk.delivered"):
     state: ChunkState = "sent"
     message: int = 0
     reason: str = ""
+    retry_after_s: float = 0.0
 
 
 class DeliveryRecorded(Message, frozen=True, kw_only=True, tag="chunk.recorded"):
-    """Durable; `next` is the index now marked `sending`, or -1 when there is none. `waiting` as above."""
+    """Durable; `next` is the index now marked `sending`, or -1 when there is none. `waiting` as above.
+
+    `unsent_s` is how long the turn's messages have surely not been sent by now.
+    """
 
     next: int = -1
     ended: bool = False
     waiting: int = 0
+    unsent_s: float = 0.0
 
 
 class BeginSending(Message, frozen=True, kw_only=True, tag="chunk.begin"):

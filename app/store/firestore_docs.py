@@ -2,7 +2,7 @@
 
 `telegram_sessions/{chat}`    shard, updated_at, deleted, body, op, revision, expires_at (tombstones only)
 `mailboxes/{chat}`            tickets (update keys in arrival order), waiting, revision (the session's),
-                              leases {update key: {lease, owner, attempt, renewed_at}}
+                              leases {update key: {lease, owner, attempt, wait_s, renewed_at}}
 `updates/{bot}:{update}`      chat, shard, state, open, reason, body, erased, accepted_at, op, accept_op,
                               ended_at and expires_at (once it has ended)
 `op` names the write that a document is the result of, so that a repeated write is recognised.
@@ -26,6 +26,7 @@ from app.store.firestore_values import (
     read_int,
     read_map,
     read_micros,
+    read_number,
     read_text,
     read_texts,
 )
@@ -149,7 +150,9 @@ def lease_change(chat: int, lease: LeaseRecord | None) -> Change:
 
 def _leases(lease: LeaseRecord) -> dict[str, Any]:
     """By its update's key: without reading any, the end of a turn takes its own along, and a late one harms none."""
-    return {lease.update_key: {name: getattr(lease, name) for name in ("lease", "owner", "attempt")}}
+    return {
+        lease.update_key: {name: getattr(lease, name) for name in ("lease", "owner", "attempt", "wait_s")}
+    }
 
 
 def _renewed(lease: LeaseRecord) -> tuple[str, ...]:
@@ -265,6 +268,7 @@ def read_lease(document: Any, read_at_us: int) -> LeaseRecord | None:
         update_key=key,
         attempt=read_int(fields, "attempt"),
         age_s=max(age_us, 0) / 1e6,
+        wait_s=read_number(fields, "wait_s") if "wait_s" in fields else 0.0,  # older ones have none
     )
 
 

@@ -25,7 +25,8 @@ _WRITE_SESSION: Final = """
         updated_at = excluded.updated_at, operation = excluded.operation, expires_at = excluded.expires_at
 """
 _WRITE_LEASE: Final = """
-    INSERT OR REPLACE INTO leases SELECT ?1, ?2, ?3, ?4, ?5, ?6
+    INSERT OR REPLACE INTO leases (chat, lease, owner, update_key, attempt, renewed_at, wait_s)
+    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
     WHERE EXISTS (SELECT 1 FROM updates WHERE open = 1 AND chat = ?1 AND bot || ':' || "update" = ?4)
 """
 _COUNT_RUN: Final = """
@@ -80,7 +81,7 @@ def write_lease(commit: Commit, chat: int, lease: LeaseRecord | None) -> None:
     if lease is None:
         commit.connection.execute("DELETE FROM leases WHERE chat = ?", (chat,))
         return
-    row = (chat, lease.lease, lease.owner, lease.update_key, lease.attempt, commit.now)
+    row = (chat, lease.lease, lease.owner, lease.update_key, lease.attempt, commit.now, lease.wait_s)
     commit.connection.execute(_WRITE_LEASE, row)
 
 

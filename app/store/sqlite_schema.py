@@ -66,7 +66,12 @@ CREATE TABLE warm_images (
 CREATE TABLE warm_blobs (name TEXT, slot INTEGER, body BLOB, PRIMARY KEY (name, slot));
 """
 
-_STEPS: Final = (_VERSION_1, _VERSION_2)
+_VERSION_3: Final = """
+-- For so long from the lease's renewal on nothing may be sent to the chat.
+ALTER TABLE leases ADD COLUMN wait_s REAL NOT NULL DEFAULT 0.0;
+"""
+
+_STEPS: Final = (_VERSION_1, _VERSION_2, _VERSION_3)
 
 SCHEMA_VERSION: Final = len(_STEPS)
 """Version of the tables, kept in the file's `user_version`: how many of the steps the file has gone."""

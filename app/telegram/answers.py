@@ -1,8 +1,8 @@
 """What an answer of the Bot API means: the result that it carries, or the error of the port's tree.
 
 HTTP status, `error_code`, description                  error
-429, 5xx, whatever they say                             NotSent (Bot API: the call had no effect)
-2xx without a readable `{"ok": ...}`                    MaybeSent (a proxy's page, a cut answer)
+429, whatever it says; 5xx with `{"ok": false}`         NotSent (Bot API: the call had no effect)
+2xx, 5xx without a readable `{"ok": ...}`               MaybeSent (a proxy's page, a cut answer)
 401; 404 "Not Found"                                    TokenRefused
 403; 400 chat not found, deactivated, upgraded, kicked  ChatGone
 400 entities, length, empty text                        TextRefused
@@ -92,9 +92,7 @@ def _wordless(detail: str, reply: Reply) -> TelegramError:
     match reply.status:
         case 429:
             return NotSent(detail, reply.retry_after_s)
-        case status if status >= 500:
-            return NotSent(detail, reply.retry_after_s)
-        case status if status < 300:
+        case status if status < 300 or status >= 500:  # what stands in between may have passed the request on
             return MaybeSent(detail)
         case 401:
             return TokenRefused(detail)

@@ -83,6 +83,8 @@ class ModelledMailboxes(RuleBasedStateMachine):
         self.tickets: list[Ticket] = []
         self.living: dict[int, Ticket] = {}
         self.busy_until: dict[int, float] = {}
+        self.waits_until: dict[int, float] = {}
+        self.waits: dict[int, float] = {}
         self.told: dict[tuple[int, int], str] = {}
         self.said: dict[int, list[str]] = {}
         self.known: set[int] = set()
@@ -195,6 +197,7 @@ class ModelledMailboxes(RuleBasedStateMachine):
         turn = self.waiting(reply.chat)[0]
         assert turn.number == reply.update
         assert (turn.state == "accepted") == isinstance(reply, TurnClaimed)
+        assert held is not None or self.now() >= self.waits.get(turn.number, 0.0)
         if held is not None and held.number == turn.number:
             assert reply.lease == held.lease
         if reply.lease not in [ticket.lease for ticket in self.tickets]:

@@ -141,7 +141,7 @@ class MailboxesAgainstModel(ModelledMailboxes):
             case NothingWaiting():
                 assert self.waiting(chat) == []
             case TurnHeld():
-                assert self.now() < self.busy_until[chat]
+                assert self.now() < max(self.busy_until.get(chat, 0.0), self.waits_until.get(chat, 0.0))
             case TurnClaimed():
                 self.given(reply, owner, held)
                 assert reply.incoming.text == f"text {reply.update}"
@@ -169,7 +169,7 @@ class MailboxesAgainstModel(ModelledMailboxes):
     @precondition(lambda self: bool(self.tickets))
     @rule(back=A_TICKET, retry_after_s=st.sampled_from([0.0, 0.0, 20.0]))
     def release(self, back: int, retry_after_s: float) -> None:
-        """A turn that is handed back is free at once, or after the wait; another's is not handed back."""
+        """A turn that is handed back is free at once, or after the wait, also when its shard is killed meanwhile."""
         ticket = self.ticket(back)
         held = self.living_lease(ticket.chat)
         reply = self.ask(ReleaseTurn(chat=ticket.chat, lease=ticket.lease, retry_after_s=retry_after_s))
@@ -178,8 +178,11 @@ class MailboxesAgainstModel(ModelledMailboxes):
             return
         self.living.pop(ticket.chat, None)
         waits = self.now() + retry_after_s
+        self.waits_until[ticket.chat] = max(waits, self.waits_until.get(ticket.chat, 0.0))
         old = self.busy_until.get(ticket.chat, 0.0)
         free = isinstance(reply, TurnReleased) and held is not None
+        if free:
+            self.waits[ticket.number] = max(waits, self.waits.get(ticket.number, 0.0))
         self.busy_until[ticket.chat] = waits if free else max(old, waits)
 
     @precondition(lambda self: bool(self.tickets))

@@ -7,6 +7,7 @@ import pytest
 from actors.answering import ANSWER_CHARACTERS, MODEL_BUDGET_S, NOTICE, REMEMBERED_CHARACTERS
 from actors.chat_agent import ChatAgentOptions
 from actors.coherence import SKILL_WAIT_S
+from actors.commands import GAVE_UP
 from actors.insist import PAUSES_S
 from actors.ports import ModelError, TokenRefused
 from app.settings import Scaling
@@ -89,13 +90,13 @@ def test_a_chain_of_turns_fits_a_modal_input() -> None:
 
 
 async def test_a_defect_in_a_turn_is_tried_five_times(world: World) -> None:
-    """A turn that raises every time is dead-lettered, and the chat's next message is answered."""
+    """A turn that raises every time is dead-lettered with a notice, and the chat's next message is answered."""
     world.now.model.script.extend(ValueError("defect") for _ in range(5))
     await world.accept(1, "poison")
     await world.accept(2, "fine")
     assert isinstance(await world.agent.ask(TakeTurn(chat=CHAT)), Internal)
     await world.settle()
-    assert (world.state(1), world.screen.texts(CHAT)) == ("dead_lettered", ["echo: fine"])
+    assert (world.state(1), world.screen.texts(CHAT)) == ("dead_lettered", [GAVE_UP, "echo: fine"])
 
 
 async def test_an_outage_of_the_store_burns_no_attempts(world: World) -> None:
