@@ -1,29 +1,27 @@
 """Looks through a live store for updates without an end, and for ends that an operator should know of."""
 
 import asyncio
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 import msgspec
 
-from actors.mailbox import LEASE_S
 from actors.meter import Meter
-from actors.ports import TelegramError, TokenRefused
-from actors.stores import ChatState, SessionStore, UpdateRecord
+from actors.stores import ChatState, LeaseRecord, SessionStore, UpdateRecord
+from app.doctor_records import WAITING, Contradiction, contradiction, contradictions
+from app.doctor_webhook import Webhooks, WebhookState, webhook_state
 from app.store.database import Database
-from app.telegram.methods import WebhookInfo
 from contracts.base import Value
+from contracts.skills import SetAside
 from contracts.turns import TurnState
 
 LOOKED_AT: Final = 1_000  # records of each state: enough to see that something is wrong, and bounded
 CHATS_AT_ONCE: Final = 200  # what the port's `read_chats` takes in one wave
 RUNNING_S: Final = 30.0  # a younger turn may still be running, or a dead owner's still be taken up
-TELEGRAM_S: Final = 5.0  # a Telegram that is away is no reason to wait
-RECENT_S: Final = 3600.0  # Telegram keeps a webhook's last error for ever, and tries again within this
 
-WAITING: Final[tuple[TurnState, ...]] = ("accepted", "committed")
 TOLD: Final[tuple[TurnState, ...]] = ("unknown", "dead_lettered")
+OUTSIDE: Final = "waits for its turn, and has no ticket in its chat's mailbox"
+ENDED: Final[tuple[TurnState, ...]] = ("answered", "ignored", "refused", "quarantined", *TOLD)
 
 
 class StuckLease(Value, frozen=True, kw_only=True):
@@ -36,6 +34,15 @@ class StuckLease(Value, frozen=True, kw_only=True):
     age_s: float
 
 
+class Wait(Value, frozen=True, kw_only=True):
+    """A chat whose first turn waits, as Telegram asked or until it is tried again: `until` is a Unix time."""
+
+    chat: int
+    update: str
+    left_s: float
+    until: float
+
+
 class Noted(Value, frozen=True, kw_only=True):
     """An update that is lost, stuck, unknown or dead, and why; `age_s` since it was accepted."""
 
@@ -46,27 +53,18 @@ class Noted(Value, frozen=True, kw_only=True):
     reason: str
 
 
-class WebhookState(Value, frozen=True, kw_only=True):
-    """What Telegram says of the webhook; `problem` is one line, empty when all is well. No `url`: polled for.
-
-    `unasked` is why Telegram could not be asked: that says nothing of the store, and is no finding.
-    """
-
-    url: str = ""
-    pending: int = 0
-    last_error: str = ""
-    last_error_age_s: float = 0.0
-    problem: str = ""
-    unasked: str = ""
-
-
 class Findings(Value, frozen=True, kw_only=True):
     """Update ids. `lost`: no end and no owner; `stuck`: an owner took it and stopped; `unknown`, `dead`: ended so.
 
-    `ok` says that nothing is lost or stuck, no index is missing, and Telegram has no trouble with webhook or token:
-    an unknown or dead end is an end, with its reason in the store. `checked` counts the records looked at by
-    state, `unchecked` names the states of which there are more; `webhook` is None when Telegram was not asked.
-    `actors` says why actors of a deployed app do not answer or are degraded; it is None when none was asked.
+    `waiting`: its chat waits as it was told to, `waits` say until when. `contradictions` break DESIGN's I1 or I2
+    in the store itself, `set_aside` are documents of the chats looked at that nobody can read.
+
+    `ok` says that nothing is lost, stuck, contradictory or unreadable, no index is missing, and Telegram has no
+    trouble with webhook or token: an unknown or dead end is an end, with its reason in the store.
+
+    `checked` counts the records looked at by state, `unchecked` names the states of which there are more;
+    `webhook` is None when Telegram was not asked. `actors` says why actors of a deployed app do not answer or
+    are degraded; it is None when none was asked.
     """
 
     ok: bool
@@ -74,6 +72,10 @@ class Findings(Value, frozen=True, kw_only=True):
     unknown: tuple[int, ...] = ()
     stuck: tuple[int, ...] = ()
     dead: tuple[int, ...] = ()
+    waiting: tuple[int, ...] = ()
+    waits: tuple[Wait, ...] = ()
+    contradictions: tuple[Contradiction, ...] = ()
+    set_aside: tuple[SetAside, ...] = ()
     stuck_leases: tuple[StuckLease, ...] = ()
     missing_indexes: tuple[str, ...] = ()
     webhook: WebhookState | None = None
@@ -83,22 +85,13 @@ class Findings(Value, frozen=True, kw_only=True):
     unchecked: tuple[str, ...] = ()
 
 
-class Webhooks(Protocol):
-    """What the doctor asks of Telegram."""
-
-    async def get_webhook_info(self) -> WebhookInfo:
-        """Tell what is set, what waits and what failed last; raises TelegramError."""
-
-    async def get_me(self) -> object:
-        """Tell whose token it is; raises TelegramError."""
-
-
 async def examine(database: Database, telegram: Webhooks | None = None) -> Findings:
     """Examine the store, and Telegram's side if it is given; raises StoreError."""
     store = database.sessions(Meter())
     try:
+        now = await database.now()  # the operator's clock may be off, and what is old is old by the store's
         found, missing, webhook = await asyncio.gather(
-            _examine(store), database.missing_indexes(), _webhook(telegram)
+            _examine(store, now), database.missing_indexes(), webhook_state(telegram, now)
         )
     finally:
         await store.close()
@@ -119,27 +112,37 @@ def with_actors(findings: Findings, stats: Mapping[str, Mapping[str, object]]) -
 # ---------------------------------------------------------------- the store
 
 
-async def _examine(store: SessionStore) -> Findings:
-    found = await _find(store, (*WAITING, *TOLD))
-    left = await _left_alone(store, [record for state in WAITING for record in found[state]])
+async def _examine(store: SessionStore, now: float) -> Findings:
+    found = await _find(store, (*WAITING, *ENDED))
+    left = await _left_alone(store, [record for state in WAITING for record in found[state]], now)
+    odd = (*left.outside, *contradictions(record for records in found.values() for record in records))
+    told = (record for state in TOLD for record in found[state])
     return Findings(
-        ok=not left.records,
+        ok=not (left.records or odd or left.set_aside),
         lost=_ids(record for record in left.records if record.state == "accepted"),
         stuck=_ids(record for record in left.records if record.state == "committed"),
         unknown=_ids(found["unknown"]),
         dead=_ids(found["dead_lettered"]),
+        waiting=_ids(left.waiting),
+        waits=left.waits,
+        contradictions=odd,
+        set_aside=left.set_aside,
         stuck_leases=left.leases,
-        updates=tuple(map(_noted, (*left.records, *(record for state in TOLD for record in found[state])))),
+        updates=tuple(_noted(record, now) for record in (*left.records, *told)),
         checked={state: len(records) for state, records in found.items()},
         unchecked=tuple(state for state, records in found.items() if len(records) >= LOOKED_AT),
     )
 
 
 class _LeftAlone(NamedTuple):
-    """Updates that nobody works on although it is time, and the leases that ran out over them."""
+    """Updates that nobody works on although it is time, the leases that ran out over them, and what else was seen."""
 
     records: tuple[UpdateRecord, ...] = ()
     leases: tuple[StuckLease, ...] = ()
+    waiting: tuple[UpdateRecord, ...] = ()
+    waits: tuple[Wait, ...] = ()
+    outside: tuple[Contradiction, ...] = ()
+    set_aside: tuple[SetAside, ...] = ()
 
 
 async def _find(store: SessionStore, states: Sequence[TurnState]) -> dict[TurnState, Sequence[UpdateRecord]]:
@@ -148,18 +151,26 @@ async def _find(store: SessionStore, states: Sequence[TurnState]) -> dict[TurnSt
     return dict(zip(states, found, strict=True))
 
 
-async def _left_alone(store: SessionStore, waiting: Sequence[UpdateRecord]) -> _LeftAlone:
-    old = [record for record in waiting if _age_s(record) >= RUNNING_S]
+async def _left_alone(store: SessionStore, open_ones: Sequence[UpdateRecord], now: float) -> _LeftAlone:
+    old = [record for record in open_ones if now - record.accepted_at >= RUNNING_S]
     if not old:
         return _LeftAlone()
     chats = await _chats(store, sorted({record.chat for record in old}))
-    left = {record.key: record for record in old if not _is_worked(chats[record.chat])}
     again = await _find(store, WAITING)  # some may have ended between the two looks
     still = {record.key for records in again.values() for record in records}
-    leases = (_stuck_lease(chat, chats[chat]) for chat in sorted({each.chat for each in left.values()}))
+    old = [record for record in old if record.key in still]
+    left = tuple(record for record in old if not _is_cared_for(chats[record.chat], record))
+    waiting = tuple(record for record in old if record not in left and _is_told_to_wait(chats[record.chat]))
+    leases = (_stuck_lease(chat, chats[chat]) for chat in sorted({each.chat for each in left}))
     return _LeftAlone(
-        records=tuple(record for key, record in left.items() if key in still),
+        records=left,
         leases=tuple(lease for lease in leases if lease is not None and lease.update in still),
+        waiting=waiting,
+        waits=tuple(_wait(chat, chats[chat], now) for chat in sorted({each.chat for each in waiting})),
+        outside=tuple(
+            contradiction(record, OUTSIDE) for record in left if not _is_in(chats[record.chat], record)
+        ),
+        set_aside=tuple(each for chat in chats.values() for each in chat.set_aside),
     )
 
 
@@ -171,8 +182,38 @@ async def _chats(store: SessionStore, chats: Sequence[int]) -> dict[int, ChatSta
     return read
 
 
+def _is_in(chat: ChatState, record: UpdateRecord) -> bool:
+    """Whether the record has its ticket: without one nobody ever takes it up."""
+    return any(each.key == record.key for each in chat.open_updates)
+
+
+def _is_cared_for(chat: ChatState, record: UpdateRecord) -> bool:
+    """Whether the chat's first turn is worked on or waits, and this one is it or comes after it."""
+    return _is_in(chat, record) and (_is_worked(chat) or _is_told_to_wait(chat))
+
+
 def _is_worked(chat: ChatState) -> bool:
-    return chat.lease is not None and chat.lease.age_s <= LEASE_S
+    """Whether the first turn's lease is one that lives, or may be taken over in time; of another turn it is none."""
+    lease = _first_lease(chat)
+    return lease is not None and bool(lease.owner) and lease.age_s < RUNNING_S
+
+
+def _is_told_to_wait(chat: ChatState) -> bool:
+    """Whether nothing may be sent to the chat yet, or the wait is just over."""
+    lease = _first_lease(chat)
+    return lease is not None and lease.wait_s > 0.0 and lease.age_s < lease.wait_s + RUNNING_S
+
+
+def _first_lease(chat: ChatState) -> LeaseRecord | None:
+    head = chat.open_updates[0].key if chat.open_updates else ""
+    return chat.lease if chat.lease is not None and chat.lease.update_key == head else None
+
+
+def _wait(number: int, chat: ChatState, now: float) -> Wait:
+    lease = chat.lease
+    left_s = lease.waits_s if lease is not None else 0.0
+    update = lease.update_key if lease is not None else ""
+    return Wait(chat=number, update=update, left_s=round(left_s, 1), until=round(now + left_s, 1))
 
 
 def _stuck_lease(chat: int, state: ChatState) -> StuckLease | None:
@@ -184,60 +225,12 @@ def _stuck_lease(chat: int, state: ChatState) -> StuckLease | None:
     )
 
 
-def _noted(record: UpdateRecord) -> Noted:
-    age_s = round(_age_s(record), 1)
+def _noted(record: UpdateRecord, now: float) -> Noted:
+    age_s = round(now - record.accepted_at, 1)
     return Noted(
         update=record.update, chat=record.chat, state=record.state, age_s=age_s, reason=record.reason
     )
 
 
-def _age_s(record: UpdateRecord) -> float:
-    return time.time() - record.accepted_at
-
-
 def _ids(records: Iterable[UpdateRecord]) -> tuple[int, ...]:
     return tuple(record.update for record in records)
-
-
-# ---------------------------------------------------------------- Telegram's side
-
-
-async def _webhook(telegram: Webhooks | None) -> WebhookState | None:
-    if telegram is None:
-        return None
-    try:
-        async with asyncio.timeout(TELEGRAM_S):
-            return _state(await telegram.get_webhook_info())
-    except TokenRefused as error:
-        return await _refused(telegram, error)
-    except TimeoutError:
-        return WebhookState(unasked=f"Telegram did not answer within {TELEGRAM_S:g} s")
-    except TelegramError as error:
-        return WebhookState(unasked=f"Telegram can't be asked: {error}")
-
-
-async def _refused(telegram: Webhooks, error: TokenRefused) -> WebhookState:
-    """A token that `getMe` refuses, too, is one for an operator to mend; else only this method is not there."""
-    try:
-        async with asyncio.timeout(TELEGRAM_S):
-            await telegram.get_me()
-    except TokenRefused as refused:
-        return WebhookState(problem=f"Telegram refuses TELEGRAM_BOT_TOKEN ({refused})")
-    except (TimeoutError, TelegramError):
-        pass  # then nothing is known of the token
-    return WebhookState(unasked=f"Telegram can't be asked: {error}")
-
-
-def _state(known: WebhookInfo) -> WebhookState:
-    """An error is trouble while updates wait and Telegram has met it lately; else it is history."""
-    age_s = max(0.0, time.time() - known.last_error_date) if known.last_error_date else 0.0
-    troubled = bool(
-        known.url and known.last_error_message and known.pending_update_count and age_s < RECENT_S
-    )
-    return WebhookState(
-        url=known.url,
-        pending=known.pending_update_count,
-        last_error=known.last_error_message,
-        last_error_age_s=round(age_s, 1),
-        problem=f"Telegram can't deliver: {known.last_error_message}" if troubled else "",
-    )

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 import click
 import msgspec
@@ -13,7 +14,8 @@ from actors.stores import StoreError
 from app import dead_letters
 from app.cli.running import fail, run, settings
 from app.cli.targets import place_of, plane_runs, target_option
-from app.doctor import Findings, WebhookState, examine, with_actors
+from app.doctor import Findings, examine, with_actors
+from app.doctor_webhook import WebhookState
 from app.settings import DEFAULT_STORE, Settings, SqliteAddress, load
 from app.store.database import Database, choose
 from app.targets.asking import NotAnswered, asking
@@ -29,7 +31,7 @@ SHOWN = 20  # ids in a cell; --lost and --json give them all
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @target_option
 def doctor(lost: bool, replay_dead: bool, as_json: bool, target: str | None) -> None:
-    """Look for updates without an end; exits with 1 when something is lost, stuck, missing or refused.
+    """Look for updates without an end; exits with 1 when something is lost, stuck, contradictory, missing or refused.
 
     Looks into the store: FIRSTLIGHT_STORE, or that of this folder's plane. Of a plane and of Modal the actors
     are asked as well.
@@ -120,10 +122,17 @@ def _insist_on_a_store(chosen: Settings, place: Place) -> None:
 def _tell(findings: Findings, console: Console, *, listed: bool) -> None:
     console.print("nothing is lost" if findings.ok else "SOMETHING IS WRONG")
     table = Table("finding", "count", "update ids")
-    for name in ("lost", "stuck", "unknown", "dead"):
+    for name in ("lost", "stuck", "waiting", "unknown", "dead"):
         ids = getattr(findings, name)
         table.add_row(name, str(len(ids)), _cut(ids))
     console.print(table)
+    for wait in findings.waits:
+        until = datetime.fromtimestamp(wait.until, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        console.print(f"chat {wait.chat} waits until {until} before update {wait.update} is sent again")
+    for odd in findings.contradictions:
+        console.print(f"update {odd.update} of chat {odd.chat} ({odd.state}) {odd.problem}", markup=False)
+    for unread in findings.set_aside:
+        console.print(f"{unread.file} can't be read: {unread.reason}", markup=False)
     for index in findings.missing_indexes:
         console.print(f"missing index: {index}", markup=False)
     for state in findings.unchecked:

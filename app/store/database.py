@@ -28,6 +28,9 @@ class Database(Protocol):
     def skills(self, meter: StoreMeter) -> SkillStatsStore:
         """The adapter of a SkillRegistryActor."""
 
+    async def now(self) -> float:
+        """Store time in Unix seconds, to compare what the store has dated with; raises StoreError."""
+
     async def missing_indexes(self) -> tuple[str, ...]:
         """The shipped indexes that the database lacks, by trying the queries that they serve; raises StoreError."""
 

@@ -1,6 +1,7 @@
 """A SQLite file as the wiring's Database."""
 
 import sqlite3
+import time
 
 from actors.stores import SessionStore, SkillStatsStore, StoreMeter
 from actors.warm_ports import WarmStore
@@ -30,6 +31,10 @@ class SqliteStores:
     def skills(self, meter: StoreMeter) -> SkillStatsStore:
         """The adapter of a SkillRegistryActor."""
         return SqliteSkillStatsStore(self._database, meter)
+
+    async def now(self) -> float:
+        """This machine's: who works on the file dates by it."""
+        return time.time()
 
     async def missing_indexes(self) -> tuple[str, ...]:
         """None: the file's schema brings its indexes along."""

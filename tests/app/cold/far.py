@@ -49,6 +49,10 @@ class FarDatabase:
         """The adapter of a SessionCacheActor's warm image."""
         return cast(WarmStore, _Far(self._near.warm(meter), self._distance))
 
+    async def now(self) -> float:
+        """The near one's."""
+        return await self._near.now()
+
     async def missing_indexes(self) -> tuple[str, ...]:
         """None: it is a file."""
         return ()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from click.testing import CliRunner, Result
 
+from actors.stores import LeaseRecord
 from app.cli import cli
 from tests.app.doctor.kit import Patient
 from tests.app.store.records import lease
@@ -35,6 +36,27 @@ async def test_the_command_tells_what_is_lost(patient: Patient) -> None:
     assert ["4321", "777", "7:4321", "one"] == [
         word for word in ("4321", "777", "7:4321", "one") if word in listed.stdout
     ]
+
+
+async def test_the_command_tells_who_waits(patient: Patient) -> None:
+    """Exit 0 at three in the morning: with until when, and the ids under a key of their own."""
+    await patient.move(await patient.accept(4321, chat=777), "committed")
+    nobody = LeaseRecord(lease="gone", owner="", update_key="7:4321", attempt=0, wait_s=900.0)
+    await patient.store.write_lease(777, nobody)
+    await patient.age()
+    told, shown = await _doctor(patient, "--json"), await _doctor(patient)
+    assert [0, 0] == [told.exit_code, shown.exit_code]
+    document = json.loads(told.stdout)
+    assert ([4321], [], []) == (document["waiting"], document["stuck"], document["lost"])
+    assert "chat 777 waits until 20" in shown.stdout
+
+
+async def test_the_command_tells_what_contradicts_itself(patient: Patient) -> None:
+    """Exit 1, with the update and what is wrong with it."""
+    await patient.move(await patient.accept(4321, chat=777), "dead_lettered")
+    shown = await _doctor(patient)
+    assert 1 == shown.exit_code
+    assert "update 4321 of chat 777 (dead_lettered) ended without a reason" in shown.stdout
 
 
 def test_a_store_that_can_not_be_read_is_one_line(tmp_path: Path) -> None:

@@ -35,6 +35,19 @@ async def test_a_dead_letter_is_given_one_more_turn(patient: Patient) -> None:
     assert (1,) == (await examine(patient.database)).dead
 
 
+async def test_a_notice_is_no_answer(healthy: Patient) -> None:
+    """Who was told that there will be none may have one after all, as an operator wants it."""
+    notice = turns.TurnRecord(
+        incoming=Incoming(kind="message", chat=500, text="hi"),
+        chunks=(Chunk(text="sorry", state="sent"),),
+        gave_up=True,
+    )
+    await healthy.move(await healthy.accept(1, body=turns.pack(notice)), "dead_lettered", "five attempts")
+    assert (1,) == (await replay_dead(healthy.database)).reopened
+    (again,) = (await healthy.store.read_chat(500)).open_updates
+    assert turns.TurnRecord(incoming=notice.incoming) == turns.unpack(again)
+
+
 @pytest.mark.parametrize(
     ("body", "why"),
     [

@@ -1,12 +1,14 @@
 """What `firstlight doctor` finds in a real store."""
 
 import asyncio
+from typing import get_args
 
 import grpc
 
 from app.doctor import LOOKED_AT, examine
 from app.settings import load
 from app.store.database import choose
+from contracts.turns import TurnState
 from tests.app.doctor.kit import AGO_S, Patient
 from tests.app.store.firestore_rig import shipped_indexes
 from tests.app.store.records import lease
@@ -20,7 +22,7 @@ async def test_an_empty_store_is_healthy(patient: Patient) -> None:
     """Nothing is a finding where nothing is."""
     found = await examine(patient.database)
     assert (True, (), ()) == (found.ok, found.lost, found.missing_indexes)
-    assert {"accepted": 0, "committed": 0, "unknown": 0, "dead_lettered": 0} == found.checked
+    assert dict.fromkeys(get_args(TurnState), 0) == found.checked
 
 
 async def test_an_old_update_without_an_owner_is_lost(patient: Patient) -> None:
@@ -75,7 +77,7 @@ async def test_more_chats_than_one_wave_takes(healthy: Patient) -> None:
 async def test_what_was_not_looked_at_is_said(healthy: Patient) -> None:
     """A bounded look never passes for a whole one, and one state does not crowd out another."""
     many = (healthy.accept(number, chat=number) for number in range(LOOKED_AT + 1))
-    dead = (healthy.move(record, "dead_lettered") for record in await asyncio.gather(*many))
+    dead = (healthy.move(record, "dead_lettered", "blocked") for record in await asyncio.gather(*many))
     await asyncio.gather(*dead)
     await healthy.accept(9_999, chat=9_999)
     await healthy.age()

@@ -4,6 +4,7 @@ import pytest
 
 from actors.ports import TokenRefused
 from app.doctor import Findings, examine, with_actors
+from app.doctor_webhook import RECENT_S, webhook_state
 from app.telegram.addressing import BotIdentity
 from app.telegram.client import TelegramClient
 from app.telegram.methods import WebhookInfo
@@ -11,6 +12,8 @@ from app.telegram.simulator import TelegramSimulator
 from tests.app.doctor.kit import Patient, bot_client
 from tests.commands import free_port
 from tests.waiting import until
+
+NOW = 1_800_000_000.0
 
 
 async def test_a_webhook_without_trouble_is_shown(healthy: Patient, telegram: TelegramSimulator) -> None:
@@ -39,6 +42,37 @@ async def test_updates_that_telegram_can_not_deliver_are_a_finding(
     assert found.webhook is not None
     assert (False, 1) == (found.ok, found.webhook.pending)
     assert "Telegram can't deliver: Connection refused" == found.webhook.problem
+
+
+@pytest.mark.parametrize(
+    ("url", "pending", "age_s", "message", "problem"),
+    [
+        ("https://bot", 1, 10.0, "Timeout", "Telegram can't deliver: Timeout"),
+        ("https://bot", 1, RECENT_S - 60.0, "Timeout", "Telegram can't deliver: Timeout"),
+        ("https://bot", 0, 10.0, "Timeout", ""),
+        ("https://bot", 1, RECENT_S + 60.0, "Timeout", ""),
+        ("https://bot", 1, 10.0, "", ""),
+        ("", 1, 10.0, "Timeout", ""),
+    ],
+)
+async def test_an_error_is_trouble_while_it_keeps_updates_back(
+    url: str, pending: int, age_s: float, message: str, problem: str
+) -> None:
+    """What failed once, long ago or for nothing that waits, is history: Telegram remembers it for ever."""
+
+    class Remembers(TelegramClient):
+        async def get_webhook_info(self) -> WebhookInfo:
+            return WebhookInfo(
+                url=url,
+                pending_update_count=pending,
+                last_error_date=int(NOW - age_s),
+                last_error_message=message,
+            )
+
+    state = await webhook_state(Remembers("42:canary"), NOW)
+    assert state is not None
+    assert (problem, pending) == (state.problem, state.pending)
+    assert age_s == pytest.approx(state.last_error_age_s, abs=1.0)
 
 
 async def test_a_telegram_that_is_away_says_nothing_of_the_store(healthy: Patient) -> None:

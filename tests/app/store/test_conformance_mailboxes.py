@@ -112,14 +112,15 @@ async def test_a_chat_survives_a_restart(backend: Backend) -> None:
     await backend.sessions.append(update(1))
     await backend.sessions.append(update(2))
     version = await backend.sessions.write_session(session(body=EVERY_BYTE), "write")
-    await backend.sessions.write_lease(CHAT, lease(1, owner="me", attempt=2))
+    mine = msgspec.structs.replace(lease(1, owner="me", attempt=2), wait_s=300.5)
+    await backend.sessions.write_lease(CHAT, mine)
     await backend.reopen()
     state = await backend.sessions.read_chat(CHAT)
     assert state.session is not None
     assert state.lease is not None
     assert (EVERY_BYTE, version) == (state.session.body, state.session.version)
     assert numbers(state) == [1, 2]
-    assert lease(1, owner="me", attempt=2) == msgspec.structs.replace(state.lease, age_s=0.0)
+    assert mine == msgspec.structs.replace(state.lease, age_s=0.0)
 
 
 async def test_many_chats_at_once_are_what_each_is_alone(backend: Backend) -> None:
@@ -174,6 +175,26 @@ async def test_lease_age_is_store_time(backend: Backend) -> None:
     assert 0.0 <= first.age_s < 10.0
     assert older.age_s - first.age_s >= 0.04
     assert renewed.age_s < older.age_s
+
+
+async def test_a_wait_is_counted_in_store_time(backend: Backend) -> None:
+    """From its writing on, also of nobody's turn; a step of the turn writes it as well, and its end ends it."""
+    record = await stored(backend, update(1))
+    nobody = msgspec.structs.replace(lease(1, owner="", attempt=0), wait_s=300.0, age_s=1000.0)
+    await backend.sessions.write_lease(CHAT, nobody)
+    first = (await backend.sessions.read_chat(CHAT)).lease
+    waits = msgspec.structs.replace(lease(1), wait_s=20.0)
+    committed = msgspec.structs.replace(record, state="committed")
+    written = await backend.sessions.write_turn(step(committed, lease=waits))
+    second = (await backend.sessions.read_chat(CHAT)).lease
+    assert first is not None
+    assert second is not None
+    assert (first.owner, second.owner) == ("", "one")
+    assert 290.0 < first.waits_s <= 300.0
+    assert 10.0 < second.waits_s <= 20.0
+    over = msgspec.structs.replace(ended(committed), version=written.update_version)
+    await backend.sessions.write_turn(step(over, operation="end"))
+    assert (await backend.sessions.read_chat(CHAT)).lease is None
 
 
 async def test_a_lease_given_up_is_gone(backend: Backend) -> None:

@@ -64,8 +64,12 @@ HTML = b"<html>Bad Gateway</html>"
         (no(429, "Too Many Requests: retry after 3", retry_after=3), NotSent),
         (Say(status=429, body=HTML), NotSent),
         (no(500, "Internal Server Error"), NotSent),
-        (Say(status=502, body=HTML), NotSent),
-        (Say(status=503, body=HTML, cut=5), NotSent),
+        (no(502, "Bad Gateway"), NotSent),
+        (Say(status=500, body=HTML), MaybeSent),
+        (Say(status=502, body=HTML), MaybeSent),
+        (Say(status=503, body=HTML, cut=5), MaybeSent),
+        (Say(status=504, body=b""), MaybeSent),
+        (Say(status=502, body=b'{"ok": true, "result": true}'), MaybeSent),
         (Say(body=HTML), MaybeSent),
         (Say(body=b""), MaybeSent),
         (Say(body=b"[]"), MaybeSent),
@@ -134,7 +138,7 @@ async def test_an_unfinished_handshake_sent_nothing(step: Step, injected: Counte
     [
         (no(429, "Too Many Requests", retry_after=300), 300.0),
         (Say(status=429, headers="Retry-After: 4\r\n"), 4.0),
-        (Say(status=503, headers="Retry-After: Wed, 21 Oct 2026 07:28:00 GMT\r\n"), 0.0),
+        (Say(status=429, headers="Retry-After: Wed, 21 Oct 2026 07:28:00 GMT\r\n"), 0.0),
         (no(429, "Too Many Requests"), 0.0),
     ],
 )
