@@ -193,7 +193,7 @@ class Mailboxes:
         if stored is not None and stored.update_key not in box.records:
             stored = None  # it was written late, after its turn had ended
         if stored is not None:
-            box.wait(stored.waits_s, now)
+            box.wait(stored.wait_s, now)
         if stored is not None and not stored.owner:
             stored = None  # handed back: its turn waits, and nobody has it
         box.stored = stored

@@ -96,8 +96,9 @@ class SessionRecord(Value, frozen=True, kw_only=True):
 class LeaseRecord(Value, frozen=True, kw_only=True):
     """Who works on the chat's first turn: `age_s` is how long ago, in store time, it was renewed.
 
-    For `wait_s` from its renewal on nothing may be sent to the chat, by whomever. No `owner`: the turn was handed
-    back, and only waits for that.
+    `wait_s` is how long from now on nothing may be sent to the chat, by whomever (negative: that is over for so
+    long; 0: never told). What is written without a wait leaves the stored one alone: it may come late. No `owner`:
+    the turn was handed back, and only waits for that.
     """
 
     lease: str
@@ -106,11 +107,6 @@ class LeaseRecord(Value, frozen=True, kw_only=True):
     attempt: int = 1
     age_s: float = 0.0
     wait_s: float = 0.0
-
-    @property
-    def waits_s(self) -> float:
-        """How long the turn has still to wait."""
-        return max(0.0, self.wait_s - self.age_s)
 
 
 class Appended(Value, frozen=True, kw_only=True):
@@ -201,7 +197,7 @@ class SessionStore(Protocol):
         """Write a session if the stored version equals `session.version`; gives the new version."""
 
     async def write_lease(self, chat: int, lease: LeaseRecord | None) -> None:
-        """Write the chat's lease, renewed at store time now (`age_s` is ignored); None gives it up.
+        """Write the chat's lease, renewed at store time now (`age_s` is ignored); None gives it up, and leaves a wait.
 
         It is written beside the work, so that it may come late: of an update that has ended it changes nothing.
         """

@@ -188,7 +188,7 @@ class TurnStore:
         Raises VersionConflict, and other StoreErrors after which it may have happened.
         """
         lease, renewed_at = self._lease_of(record), self.now()
-        stored = self._stored_form(record.chat, lease) if lease is not None else None
+        stored = lease.record(self._waits_s(record.chat)) if lease is not None else None
         write = TurnWrite(operation=operation, update=record, session=session, lease=stored)
         async with self.mailboxes.gates.passage(record.chat):
             try:
@@ -236,23 +236,25 @@ class TurnStore:
 
     async def give_up_lease(self, chat: int, lease: LeaseRecord) -> None:
         """Tell other containers that the turn is free, at once or when its chat has waited as it was told to."""
-        box = self.mailboxes.get(chat)
-        wait_s = box.waits_s(self.now()) if box is not None else 0.0
+        wait_s = self._waits_s(chat)
         nobody = msgspec.structs.replace(lease, owner="", attempt=0, wait_s=wait_s)
         await self._store.write_lease(chat, nobody if wait_s else None)
 
     def write_lease(self, chat: int, box: Mailbox, lease: Lease) -> None:
-        """Tell other containers of the lease, beside the work; not any more once it was replaced or given up."""
+        """Tell other containers of the lease, beside the work; not any more once it was replaced or given up.
+
+        It tells of no wait, which it might cut short or begin anew where it comes late.
+        """
 
         async def write() -> None:
             if box.lease is lease:
-                await self._store.write_lease(chat, self._stored_form(chat, lease))
+                await self._store.write_lease(chat, lease.record())
 
         self._background.spawn("write lease", write)
 
-    def _stored_form(self, chat: int, lease: Lease) -> LeaseRecord:
+    def _waits_s(self, chat: int) -> float:
         box = self.mailboxes.get(chat)
-        return lease.record(box.waits_s(self.now()) if box is not None else 0.0)
+        return box.waits_s(self.now()) if box is not None else 0.0
 
     def _lose(self, record: UpdateRecord) -> None:
         """Another owner moved the update on: what is known here of the mailbox is outdated, the lease is void."""

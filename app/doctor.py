@@ -201,7 +201,7 @@ def _is_worked(chat: ChatState) -> bool:
 def _is_told_to_wait(chat: ChatState) -> bool:
     """Whether nothing may be sent to the chat yet, or the wait is just over."""
     lease = _first_lease(chat)
-    return lease is not None and lease.wait_s > 0.0 and lease.age_s < lease.wait_s + RUNNING_S
+    return lease is not None and lease.wait_s != 0.0 and lease.wait_s > -RUNNING_S
 
 
 def _first_lease(chat: ChatState) -> LeaseRecord | None:
@@ -211,7 +211,7 @@ def _first_lease(chat: ChatState) -> LeaseRecord | None:
 
 def _wait(number: int, chat: ChatState, now: float) -> Wait:
     lease = chat.lease
-    left_s = lease.waits_s if lease is not None else 0.0
+    left_s = max(0.0, lease.wait_s) if lease is not None else 0.0
     update = lease.update_key if lease is not None else ""
     return Wait(chat=number, update=update, left_s=round(left_s, 1), until=round(now + left_s, 1))
 

@@ -32,6 +32,7 @@ AnyActor = Actor[Any]
 
 IMAGE_CHANGES: Final = 2  # so that few chats keep the images coming
 NEWEST_CHANGES: Final = 2  # and that a start has to ask for the changes since its image
+UNSENT_MOST_S: Final = 900.0  # a day is too long for a simulation
 SMALL_L1_BYTES: Final = 30_000  # so that most chats are evicted now and then
 
 
@@ -95,7 +96,10 @@ class Crew:
     def options(self) -> SessionCacheOptions:
         """Bounds that the few chats of a simulation reach."""
         return SessionCacheOptions(
-            l1_bytes=self.world.l1_bytes, image_changes=IMAGE_CHANGES, newest_changes=NEWEST_CHANGES
+            l1_bytes=self.world.l1_bytes,
+            image_changes=IMAGE_CHANGES,
+            newest_changes=NEWEST_CHANGES,
+            unsent_most_s=UNSENT_MOST_S,
         )
 
     def agent(self, container: Container, fleet: Fleet) -> AnyActor:

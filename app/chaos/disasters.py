@@ -11,6 +11,7 @@ from app.chaos.network import Pool
 
 OUTAGE_S: Final = (5.0, 60.0)
 CLOSED_S: Final = (5.0, 40.0)
+POISONED_S: Final = (1_800.0, 3_000.0)  # beyond what the ledger allows
 LATE_S: Final = (20.0, 90.0)
 SHARED_S: Final = (60.0, 400.0)
 
@@ -30,6 +31,7 @@ class Disasters:
             "store_outage": self._outage,
             "no_capacity": self._close,
             "sweeper_late": lambda: cluster.suspend_sweeper(dice.uniform(*LATE_S)),
+            "chat_poisoned": self._poison,
             "clock_skewed": self._skew,
         }
 
@@ -71,6 +73,13 @@ class Disasters:
     async def _close(self) -> None:
         pools = (self._cluster.skills, *self._cluster.shards, self._cluster.agents)
         self._dice.choice(pools).close_for(self._dice.uniform(*CLOSED_S))
+
+    async def _poison(self) -> None:
+        """Any chat in which something was said."""
+        chats = sorted({life.chat for life in self._world.ledger.lives.values() if life.marks})
+        if chats:
+            now, seconds = self._world.loop.time(), self._dice.uniform(*POISONED_S)
+            self._world.wire.poison(self._dice.choice(chats), seconds, now)
 
     async def _skew(self) -> None:
         """The next container has a wrong clock; one is killed, so that it comes soon."""

@@ -28,6 +28,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "telegram_429_long": Kind("send", 0.002, "too many requests, try again in 20 to 90 s"),
     "telegram_429_bare": Kind("send", 0.003, "too many requests, without a hint"),
     "telegram_5xx": Kind("send", 0.010, "Telegram's own failure, nothing sent"),
+    "telegram_page": Kind("send", 0.003, "a proxy's 502 or 504; it may have been sent"),
     "telegram_reset_before": Kind("send", 0.008, "connection lost before the request was written"),
     "telegram_reset_after": Kind("send", 0.003, "sent, then the connection is lost"),
     "telegram_hang": Kind("send", 0.001, "not sent, never answered"),
@@ -65,6 +66,9 @@ KINDS: Final[Mapping[str, Kind]] = {
     "store_outage": Kind("hour", 4, "the store is down for 5 to 60 s"),
     "no_capacity": Kind("hour", 4, "a pool takes no input for 5 to 40 s"),
     "sweeper_late": Kind("hour", 4, "the sweeper does not run for 20 to 90 s"),
+    "chat_poisoned": Kind(
+        "hour", 2, "every message to one chat ends in Telegram's own failure for 30 to 50 minutes"
+    ),
     "clock_skewed": Kind("hour", 6, "a container starts with its clock up to 10 minutes off"),
 }
 """All kinds of fault."""

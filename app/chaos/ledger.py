@@ -11,6 +11,7 @@ from actors import session_codec, turns
 from actors.coherence import SKILL_STALE_S
 from actors.conversation import extend
 from actors.stores import SessionRecord, TurnWrite, UpdateRecord
+from app.chaos.telling import Telling
 from app.chaos.trace import Trace
 from contracts.turns import Chunk, Session
 
@@ -19,6 +20,8 @@ STALL_S: Final = 30.0  # DESIGN I2: a dead owner's turn goes on within this
 SESSION_STALE_S: Final = 3600.0 * 1.1  # DESIGN 5: the session's TTL and its jitter
 ABSENT_STALE_S: Final = 300.0 * 1.1  # the same for an absence
 MOST_VIOLATIONS: Final = 20  # of each promise: a broken one tends to repeat itself
+UNSENT_S: Final = 900.0 + 600.0 + 600.0
+"""How long a committed turn may wait: the crew's bound, a clock that is off, and the last tries on the way."""
 MAILBOX_MOST: Final = 100 + 4  # DESIGN 7, and what two owners of a shard may accept at the same moment
 REGISTRIES: Final = "registries"  # the place of troubles between an agent and all registries
 _CLEARING: Final = ("/clear", "/forget")
@@ -83,6 +86,8 @@ class Ledger:
         self._absent_until: dict[int, float] = {}
         self._steps: dict[int, float] = {}
         self._troubles: dict[str, float] = {}
+        self._struck: dict[str, float] = {}
+        self._telling = Telling()
         self._stalled: dict[int, None] = {}
         self._replaced: dict[int, float] = {}
         self.skill_uses = self.old_skills = 0
@@ -124,6 +129,8 @@ class Ledger:
         turn = turns.unpack(after)
         self._follow_chunks(before, turn.chunks)
         life.state, life.reason, life.ended = after.state, after.reason, not after.open
+        if life.ended:
+            self._telling.forget(before.chat)  # the next turn may not know of it
         if after.state == "unknown" and not self._hit(before, life.committed_at - ASKED_S):
             self.broke("I2 unknown", f"{before.key} ended unknown, and no fault had hit its chat")
         if write.session is not None:
@@ -198,8 +205,10 @@ class Ledger:
             )
         life.shown.append(piece.index)
 
-    def begun(self, text: str) -> None:
+    def begun(self, chat: int, text: str) -> None:
         """A sender has begun to send this message."""
+        if early_s := self._telling.early_s(chat, self._now(), self._struck):
+            self.broke("B1 told", f"chat {chat} was sent to {early_s:.1f} s before its time")
         piece = self.pieces.get(mark_of(text))
         if piece is not None:
             piece.begun = True
@@ -209,6 +218,14 @@ class Ledger:
         piece = self.pieces.get(mark_of(text))
         if piece is not None:
             piece.doubtful = True
+
+    def told(self, chat: int, wait_s: float, is_alive: Callable[[], bool]) -> None:
+        """A sender, alive or not, was told to send nothing to the chat for so long."""
+        self._telling.told(chat, self._now(), wait_s, is_alive)
+
+    def kept(self, chat: int) -> None:
+        """The store knows that the chat waits."""
+        self._telling.kept(chat)
 
     def unknowns(self) -> Counter[str]:
         """The chunks called unknown, by how far their senders had got."""
@@ -277,8 +294,13 @@ class Ledger:
 
     # ------------------------------------------------------------ progress
 
-    def trouble(self, where: str, until_s: float = 0.0) -> None:
-        """A fault hit `chat:7`, `shard:0` or `all`: what stands still there has a cause up to that moment."""
+    def trouble(self, where: str, until_s: float = 0.0, *, told: bool = False) -> None:
+        """A fault hit `chat:7`, `shard:0` or `all`: what stands still there has a cause up to that moment.
+
+        One that Telegram `told` of excuses nobody who comes too early.
+        """
+        if not told:
+            self._struck[where] = self._now()
         self._troubles[where] = max(self._troubles.get(where, 0.0), self._now(), until_s)
 
     def watch(self, chat: int, shard: int) -> None:
@@ -290,6 +312,12 @@ class Ledger:
         if stall_s > STALL_S and chat not in self._stalled:
             self._stalled[chat] = None
             self.broke("I2 takeover", f"chat {chat} of shard {shard} stands still for {stall_s:.1f} s")
+
+    def wait_bounded(self, update: str) -> None:
+        """The oldest update of a chat: its reply is not tried for ever."""
+        life = self.lives[update]
+        if life.committed_at and self._now() - life.committed_at > UNSENT_S:
+            self.broke("I1 bounded", f"{update} has been waiting since {life.committed_at:.0f} s to be sent")
 
     def _hit(self, record: UpdateRecord, since_s: float) -> bool:
         """Whether a fault could keep the sender, or the record of what it sent, from its goal."""

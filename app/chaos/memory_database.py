@@ -52,10 +52,11 @@ class StoredSession(Stored):
 
 
 class StoredLease(NamedTuple):
-    """A chat's lease and when it was renewed, in store time."""
+    """A chat's lease, when it was renewed, and when its wait was told; in store time."""
 
     record: LeaseRecord
     renewed_at: float
+    told_at: float
 
 
 class KeptImage(NamedTuple):
@@ -94,8 +95,14 @@ class MemoryDatabase:
         return ChatState(
             session=session.record if session is not None else None,
             open_updates=tuple(self.mailbox(chat)),
-            lease=lease and msgspec.structs.replace(lease.record, age_s=abs(self._now() - lease.renewed_at)),
+            lease=lease and self._read_lease(lease),
         )
+
+    def _read_lease(self, lease: StoredLease) -> LeaseRecord:
+        wait_s = lease.record.wait_s
+        left_s = wait_s - abs(self._now() - lease.told_at) if wait_s else 0.0
+        age_s = abs(self._now() - lease.renewed_at)
+        return msgspec.structs.replace(lease.record, age_s=age_s, wait_s=left_s)
 
     def mailbox(self, chat: int) -> list[UpdateRecord]:
         """The chat's open updates in arrival order."""
@@ -186,10 +193,14 @@ class MemoryDatabase:
 
     def write_lease(self, chat: int, lease: LeaseRecord | None) -> None:
         """Renew the chat's lease now, or drop it; one of an update that has ended comes too late."""
+        before = self.tables.leases.get(chat)
         if lease is None:
-            self.tables.leases.pop(chat, None)
-        elif any(record.key == lease.update_key for record in self.mailbox(chat)):
-            self.tables.leases[chat] = StoredLease(lease, self._now())
+            lease = before and msgspec.structs.replace(before.record, owner="", attempt=0, wait_s=0.0)
+            if before is None or lease is None or not before.record.wait_s:
+                self.tables.leases.pop(chat, None)
+                return
+        if any(record.key == lease.update_key for record in self.mailbox(chat)):
+            self.tables.leases[chat] = _renewed(before, lease, self._now())
 
     def write_image(self, name: str, image: StoredImage) -> int:
         """Write the image if it is at its version; the same one repeated changes nothing."""
@@ -324,6 +335,14 @@ class MemoryDatabase:
     def _next(self) -> int:
         self.tables.newest += 1
         return self.tables.newest
+
+
+def _renewed(before: StoredLease | None, lease: LeaseRecord, now: float) -> StoredLease:
+    """The lease renewed; without a wait of its own it leaves that of its turn alone."""
+    if before is None or lease.wait_s or before.record.update_key != lease.update_key:
+        return StoredLease(lease, now, now)
+    record = msgspec.structs.replace(lease, wait_s=before.record.wait_s)
+    return StoredLease(record, now, before.told_at)
 
 
 def _age(record: UpdateRecord) -> tuple[float, str]:

@@ -150,6 +150,7 @@ class Simulation:
         """Inject nothing more, and wait until everything has its end."""
         self.faults.active = False
         self.people.faults.clear()
+        self.world.wire.heal()
         self.world.line.down_until_s = 0.0
         self.trace.note("peace")
         await self.cluster.make_peace()
@@ -229,6 +230,7 @@ class Simulation:
             for chat in list(self.database.tables.mailboxes):
                 head = self.database.mailbox(chat)[0]
                 self.ledger.watch(chat, head.shard)
+                self.ledger.wait_bounded(head.key)
             self.cluster.inspect()
             progress(self.loop.time(), self)
 

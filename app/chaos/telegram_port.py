@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from actors.delivery import RETRY_LATEST_S
 from actors.ports import MaybeSent, NotSent, Telegram, TelegramError
 from app.chaos.container import Container
 from app.chaos.faults import Faults
@@ -19,6 +20,7 @@ from contracts.turns import Button, Entity
 
 CALL_S: Final = 15.0  # app.telegram.client.Deadlines.call_s
 LONG_S: Final = 90.0  # the longest `retry_after` that is injected
+TOLD: Final = ("telegram_429_short", "telegram_429_long", "telegram_429_bare")
 WAY_S: Final = (0.02, 0.12)  # one way to Telegram
 
 
@@ -30,6 +32,15 @@ class Wire:
     ) -> None:
         self._people, self._faults, self._ledger = people, faults, ledger
         self._trace, self._dice = trace, dice
+        self._poisoned: dict[int, float] = {}
+
+    def poison(self, chat: int, seconds: float, now: float) -> None:
+        """Have every message to this chat fail for so long."""
+        self._poisoned[chat] = now + seconds
+
+    def heal(self) -> None:
+        """Have none fail so any more."""
+        self._poisoned.clear()
 
     async def call(self, container: Container, method: str, values: dict[str, Any]) -> None:
         """A call that may fail without harm; raises TelegramError."""
@@ -41,11 +52,13 @@ class Wire:
 
     async def send(self, container: Container, values: dict[str, Any]) -> int:
         """`sendMessage`, with the faults that this run has; gives the message id."""
-        fault, chat, text = self._draw(values), values["chat_id"], values["text"]
+        chat, text, now = values["chat_id"], values["text"], container.loop.time()
+        fault = "poisoned" if now < self._poisoned.get(chat, 0.0) else self._draw(values)
         if fault:
             self._trace.note(fault, chat)
-            self._ledger.trouble(f"chat:{chat}", container.loop.time() + 2 * CALL_S)
-        self._ledger.begun(text)
+            later_s = RETRY_LATEST_S if fault == "poisoned" else 0.0
+            self._ledger.trouble(f"chat:{chat}", now + 2 * CALL_S + later_s, told=fault in TOLD)
+        self._ledger.begun(chat, text)
         try:
             reply = await container.reach(self._carry(container, fault, values), CALL_S)
         except (asyncio.CancelledError, MaybeSent):
@@ -54,7 +67,17 @@ class Wire:
         except TimeoutError:
             self._ledger.doubt(text)
             raise MaybeSent("sendMessage: no answer") from None
-        message: dict[str, Any] = msgspec.json.decode(_result("sendMessage", reply))
+        return self._message(chat, text, reply, container)
+
+    def _message(self, chat: int, text: str, reply: Reply, container: Container) -> int:
+        try:
+            message: dict[str, Any] = msgspec.json.decode(_result("sendMessage", reply))
+        except NotSent as error:
+            self._ledger.told(chat, error.retry_after_s, lambda: container.alive)
+            raise
+        except MaybeSent:
+            self._ledger.doubt(text)
+            raise
         return int(message["message_id"])
 
     def _draw(self, values: dict[str, Any]) -> str:
@@ -70,12 +93,14 @@ class Wire:
                 return _refusal(429, "Too Many Requests", retry_after=self._dice.randint(1, 4))
             case "telegram_429_long":
                 wait_s = self._dice.randint(20, int(LONG_S))
-                self._ledger.trouble(f"chat:{values['chat_id']}", container.loop.time() + wait_s)
+                self._ledger.trouble(f"chat:{values['chat_id']}", container.loop.time() + wait_s, told=True)
                 return _refusal(429, "Too Many Requests", retry_after=wait_s)
             case "telegram_429_bare":
                 return _refusal(429, "Too Many Requests")
-            case "telegram_5xx":
-                return Reply(self._dice.choice((500, 502, 503)), b"<html>")
+            case "telegram_5xx" | "poisoned":
+                return _refusal(self._dice.choice((500, 502, 503)), "Internal Server Error")
+            case "telegram_page" if self._dice.random() < 0.5:
+                return _page(self._dice)
             case "telegram_reset_before":
                 raise NotSent("connection reset")
             case "telegram_hang":
@@ -103,6 +128,8 @@ class Wire:
             self._ledger.shown(values["chat_id"], values["text"])
         if fault == "telegram_killed_after":
             container.kill()
+        if fault == "telegram_page":
+            return _page(self._dice)
         if fault == "telegram_reset_after":
             raise MaybeSent("sendMessage: connection reset")
         await asyncio.sleep(2 * CALL_S if fault == "telegram_hang_after" else self._dice.uniform(*WAY_S))
@@ -151,6 +178,10 @@ class ChaosTelegram(Telegram):
 
     async def close(self) -> None:
         """There is nothing to give back."""
+
+
+def _page(dice: random.Random) -> Reply:
+    return Reply(dice.choice((502, 504)), b"<html>")
 
 
 def _refusal(code: int, words: str, **parameters: int) -> Reply:

@@ -54,5 +54,7 @@ class WatchedDatabase(MemoryDatabase):
     def write_lease(self, chat: int, lease: LeaseRecord | None) -> None:
         """Write a lease: whoever has one is at work."""
         super().write_lease(chat, lease)
-        if lease is not None:
+        if lease is not None and lease.owner:
             self._ledger.step(chat)
+        if lease is not None and lease.wait_s:
+            self._ledger.kept(chat)

@@ -2,7 +2,8 @@
 
 `telegram_sessions/{chat}`    shard, updated_at, deleted, body, op, revision, expires_at (tombstones only)
 `mailboxes/{chat}`            tickets (update keys in arrival order), waiting, revision (the session's),
-                              leases {update key: {lease, owner, attempt, wait_s, renewed_at}}
+                              leases {update key: {lease, owner, attempt, renewed_at}}
+                              waits {update key: {wait_s, told_at}} (of a turn that waits as it was told to)
 `updates/{bot}:{update}`      chat, shard, state, open, reason, body, erased, accepted_at, op, accept_op,
                               ended_at and expires_at (once it has ended)
 `op` names the write that a document is the result of, so that a repeated write is recognised.
@@ -98,6 +99,8 @@ def _mailbox_change(write: TurnWrite) -> Change:
     times: tuple[str, ...] = ()
     if record.open and write.lease is not None:  # all of them, so that those of ended turns go
         fields["leases"], times = _leases(write.lease), _renewed(write.lease)
+        if write.lease.wait_s > 0:
+            fields["waits"] = _waits(write.lease)
     increments = dict(change.increments)
     if write.session is not None:
         fields["revision"] = revision_of(write.session, write.operation)
@@ -139,28 +142,35 @@ def lease_change(chat: int, lease: LeaseRecord | None) -> Change:
     """The lease renewed at store time, or given up."""
     if lease is None:
         return Change(document=mailbox_path(chat), cleared=("leases",))
-    fields = {"leases": _leases(lease)}
+    fields = {"leases": _leases(lease)} | ({"waits": _waits(lease)} if lease.wait_s > 0 else {})
     return Change(
         document=mailbox_path(chat),
         fields=fields,
-        paths=(_lease_path(lease.update_key),),
+        paths=tuple(f"{name}.`{lease.update_key}`" for name in fields),
         server_times=_renewed(lease),
     )
 
 
 def _leases(lease: LeaseRecord) -> dict[str, Any]:
     """By its update's key: without reading any, the end of a turn takes its own along, and a late one harms none."""
-    return {
-        lease.update_key: {name: getattr(lease, name) for name in ("lease", "owner", "attempt", "wait_s")}
-    }
+    return {lease.update_key: {name: getattr(lease, name) for name in ("lease", "owner", "attempt")}}
+
+
+def _waits(lease: LeaseRecord) -> dict[str, Any]:
+    return {lease.update_key: {"wait_s": lease.wait_s}}
 
 
 def _renewed(lease: LeaseRecord) -> tuple[str, ...]:
-    return (f"{_lease_path(lease.update_key)}.renewed_at",)
+    told = (f"{_wait_path(lease.update_key)}.told_at",) if lease.wait_s > 0 else ()
+    return (f"{_lease_path(lease.update_key)}.renewed_at", *told)
 
 
 def _lease_path(update_key: str) -> str:
     return f"leases.`{update_key}`"
+
+
+def _wait_path(update_key: str) -> str:
+    return f"waits.`{update_key}`"
 
 
 def at_version(version: int) -> When | int:
@@ -192,7 +202,7 @@ def _enqueue(record: UpdateRecord) -> Change:
 def _dequeue(record: UpdateRecord) -> Change:
     return Change(
         document=mailbox_path(record.chat),
-        cleared=(_lease_path(record.key),),
+        cleared=(_lease_path(record.key), _wait_path(record.key)),
         increments={"waiting": -1, "revision": 0},
         removed={"tickets": [record.key]},
     )
@@ -255,21 +265,33 @@ def read_tickets(document: Any) -> tuple[str, ...]:
 
 
 def read_lease(document: Any, read_at_us: int) -> LeaseRecord | None:
-    """Give the lease that was renewed last of those of waiting turns, its age by store time. Raises as above."""
-    leases = read_map(document.fields, "leases") if "leases" in document.fields else {}
-    waiting = {key: read_map(leases, key) for key in read_tickets(document) if key in leases}
-    if not waiting:
-        return None
-    key, fields = max(waiting.items(), key=lambda item: read_micros(item[1], "renewed_at"))
-    age_us = read_at_us - read_micros(fields, "renewed_at")
+    """Give the lease that was renewed last of those of waiting turns, its times by store time. Raises as above."""
+    waits = {key: -_age_s(each, "told_at", read_at_us) + read_number(each, "wait_s")
+             for key, each in _of_waiting(document, "waits").items()}  # fmt: skip
+    leases = _of_waiting(document, "leases")
+    if not leases:
+        key = next(iter(waits), "")
+        return (
+            LeaseRecord(lease="", owner="", update_key=key, attempt=0, wait_s=waits[key]) if waits else None
+        )
+    key, fields = max(leases.items(), key=lambda item: read_micros(item[1], "renewed_at"))
     return LeaseRecord(
         lease=read_text(fields, "lease"),
         owner=read_text(fields, "owner"),
         update_key=key,
         attempt=read_int(fields, "attempt"),
-        age_s=max(age_us, 0) / 1e6,
-        wait_s=read_number(fields, "wait_s") if "wait_s" in fields else 0.0,  # older ones have none
+        age_s=max(_age_s(fields, "renewed_at", read_at_us), 0.0),
+        wait_s=waits.get(key, 0.0),
     )
+
+
+def _of_waiting(document: Any, name: str) -> dict[str, Fields]:
+    found = read_map(document.fields, name) if name in document.fields else {}
+    return {key: read_map(found, key) for key in read_tickets(document) if key in found}
+
+
+def _age_s(fields: Fields, name: str, read_at_us: int) -> float:
+    return (read_at_us - read_micros(fields, name)) / 1e6
 
 
 def read_waiting(document: Any | None) -> int:

@@ -25,10 +25,18 @@ _WRITE_SESSION: Final = """
         updated_at = excluded.updated_at, operation = excluded.operation, expires_at = excluded.expires_at
 """
 _WRITE_LEASE: Final = """
-    INSERT OR REPLACE INTO leases (chat, lease, owner, update_key, attempt, renewed_at, wait_s)
-    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
+    INSERT INTO leases (chat, lease, owner, update_key, attempt, renewed_at, wait_s, told_at)
+    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?6
     WHERE EXISTS (SELECT 1 FROM updates WHERE open = 1 AND chat = ?1 AND bot || ':' || "update" = ?4)
+    ON CONFLICT (chat) DO UPDATE SET lease = excluded.lease, owner = excluded.owner, attempt = excluded.attempt,
+        renewed_at = excluded.renewed_at, update_key = excluded.update_key,
+        wait_s = iif(excluded.wait_s <= 0 AND update_key = excluded.update_key, wait_s, excluded.wait_s),
+        told_at = iif(excluded.wait_s <= 0 AND update_key = excluded.update_key, told_at, excluded.told_at)
 """
+_GIVE_UP_LEASE: Final = (
+    "DELETE FROM leases WHERE chat = ? AND wait_s <= 0",
+    "UPDATE leases SET owner = '', attempt = 0 WHERE chat = ?",
+)
 _COUNT_RUN: Final = """
     INSERT INTO skills VALUES (?, 1, ?, ?, ?)
     ON CONFLICT (name) DO UPDATE SET run_count = run_count + 1,
@@ -79,7 +87,8 @@ def write_session(commit: Commit, session: SessionRecord, operation: str) -> int
 def write_lease(commit: Commit, chat: int, lease: LeaseRecord | None) -> None:
     """Write the chat's lease as renewed now, or drop it; one of an update that has ended comes too late."""
     if lease is None:
-        commit.connection.execute("DELETE FROM leases WHERE chat = ?", (chat,))
+        for statement in _GIVE_UP_LEASE:
+            commit.connection.execute(statement, (chat,))
         return
     row = (chat, lease.lease, lease.owner, lease.update_key, lease.attempt, commit.now, lease.wait_s)
     commit.connection.execute(_WRITE_LEASE, row)

@@ -22,6 +22,8 @@ Updates = tuple[tuple[UpdateRecord, ...], tuple[SetAside, ...]]
 _NATIVE: Final = (bytes,)  # without this msgspec would take TEXT for base64 of a body
 _BOOLS: Final = {0: False, 1: True}
 _SESSIONS: Final = "SELECT *, version AS revision FROM sessions"
+_LEASE: Final = """SELECT *, abs(? - renewed_at) AS age_s, iif(wait_s > 0, wait_s - abs(? - told_at), 0.0) AS wait_s
+                   FROM leases WHERE chat = ?"""
 _INTEGERS: Final = 2**63 - 1  # a version spoilt into text sorts above all numbers: a range leaves it out
 
 
@@ -31,8 +33,9 @@ def read_chat(connection: sqlite3.Connection, chat: int) -> ChatState:
     found = connection.execute("SELECT * FROM updates WHERE open = 1 AND chat = ? ORDER BY seq", (chat,))
     updates, bad_updates = _records(found, UpdateRecord, "updates")
     # The distance from now: after a clock jumped back, a lease has to run out and not to last longer.
-    query = "SELECT *, abs(? - renewed_at) AS age_s FROM leases WHERE chat = ?"
-    leases, bad_leases = _records(connection.execute(query, (time.time(), chat)), LeaseRecord, "mailboxes")
+    leases, bad_leases = _records(
+        connection.execute(_LEASE, (time.time(), time.time(), chat)), LeaseRecord, "mailboxes"
+    )
     return ChatState(
         session=sessions[0] if sessions else None,
         open_updates=updates,

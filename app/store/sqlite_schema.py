@@ -67,8 +67,9 @@ CREATE TABLE warm_blobs (name TEXT, slot INTEGER, body BLOB, PRIMARY KEY (name, 
 """
 
 _VERSION_3: Final = """
--- For so long from the lease's renewal on nothing may be sent to the chat.
+-- For so long from the moment on at which it was told, nothing may be sent to the chat.
 ALTER TABLE leases ADD COLUMN wait_s REAL NOT NULL DEFAULT 0.0;
+ALTER TABLE leases ADD COLUMN told_at REAL NOT NULL DEFAULT 0.0;
 """
 
 _STEPS: Final = (_VERSION_1, _VERSION_2, _VERSION_3)

@@ -43,6 +43,7 @@ class MemoryDatabase:
         self.updates: dict[str, UpdateRecord] = {}
         self.sessions: dict[int, SessionRecord] = {}
         self.leases: dict[int, tuple[LeaseRecord, float]] = {}
+        self.waits: dict[str, float] = {}
         self.operations: dict[str, str] = {}
         self.poison: dict[int, SetAside] = {}
         self.images: dict[str, StoredImage] = {}
@@ -82,6 +83,25 @@ class MemoryDatabase:
         self.sessions[record.chat] = new
         self.operations[f"session {record.chat}"] = operation
         self.written[record.chat].append(self.sessions[record.chat])
+
+    def put_lease(self, chat: int, lease: LeaseRecord) -> None:
+        """Renew the lease; a wait is kept until when, beside it."""
+        self.leases[chat] = lease, self.now()
+        if lease.wait_s:
+            self.waits[lease.update_key] = self.now() + lease.wait_s
+
+    def lease_of(self, chat: int) -> LeaseRecord | None:
+        """The chat's lease or, where only a wait is left, nobody's."""
+        open_ones = self.open_of(chat)
+        key = open_ones[0].key if open_ones else ""
+        left_s = self.waits[key] - self.now() if key in self.waits else 0.0
+        if chat not in self.leases:
+            return (
+                LeaseRecord(lease="", owner="", update_key=key, attempt=0, wait_s=left_s) if left_s else None
+            )
+        lease, renewed_at = self.leases[chat]
+        wait_s = left_s if lease.update_key == key else 0.0
+        return msgspec.structs.replace(lease, age_s=self.now() - renewed_at, wait_s=wait_s)
 
     def session_version(self, chat: int) -> int:
         return self.sessions[chat].version if chat in self.sessions else 0
@@ -159,7 +179,7 @@ class MemorySessionStore(SessionStore, WarmStore):
             if lease is None:
                 self.database.leases.pop(chat, None)
             elif any(one.key == lease.update_key for one in self.database.open_of(chat)):
-                self.database.leases[chat] = lease, self.database.now()
+                self.database.put_lease(chat, lease)
 
         await self._write("write_lease", apply)
 
@@ -291,12 +311,11 @@ class MemorySessionStore(SessionStore, WarmStore):
         return Appended(created=True, version=version, waiting=waiting, revision=revision)
 
     def _chat(self, chat: int) -> ChatState:
-        lease = self.database.leases.get(chat)
         aside = (self.database.poison[chat],) if chat in self.database.poison else ()
         return ChatState(
             session=self.database.sessions.get(chat),
             open_updates=tuple(self.database.open_of(chat)),
-            lease=lease and msgspec.structs.replace(lease[0], age_s=self.database.now() - lease[1]),
+            lease=self.database.lease_of(chat),
             set_aside=aside,
         )
 
@@ -315,7 +334,7 @@ class MemorySessionStore(SessionStore, WarmStore):
         version = self.database.next_version()
         self.database.put_update(record, write.operation, version)
         if record.open and write.lease is not None:
-            self.database.leases[record.chat] = write.lease, self.database.now()
+            self.database.put_lease(record.chat, write.lease)
         if session is not None:
             self.database.put_session(session, write.operation, version)
         return self._written(write, version, version)

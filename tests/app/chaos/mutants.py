@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -9,7 +10,8 @@ import msgspec
 from actors.chat_agent import ChatAgent
 from actors.ports import MaybeSent, NotSent, SkillFiles, SkillScan, Telegram
 from actors.refs import SkillRegistryRef
-from actors.stores import Appended, ChatState, SessionRecord, TurnWrite, UpdateRecord
+from actors.session_cache import SessionCacheOptions
+from actors.stores import Appended, ChatState, LeaseRecord, SessionRecord, TurnWrite, UpdateRecord
 from app.chaos.container import Container
 from app.chaos.crew import AnyActor, Crew
 from app.chaos.memory_database import StoredUpdate
@@ -74,6 +76,16 @@ class ReadsBackwards(WatchedDatabase):
         return msgspec.structs.replace(state, open_updates=state.open_updates[::-1])
 
 
+class ForgetsWaits(WatchedDatabase):
+    """Takes a lease and drops the wait that comes with it."""
+
+    def write_lease(self, chat: int, lease: LeaseRecord | None) -> None:
+        super().write_lease(chat, lease)
+        kept = self.tables.leases.get(chat)
+        if kept is not None:
+            self.tables.leases[chat] = kept._replace(record=msgspec.structs.replace(kept.record, wait_s=0.0))
+
+
 # ---------------------------------------------------------------- an agent's Telegram
 
 
@@ -120,6 +132,25 @@ class WithTelegram(Crew):
 
     def telegram(self, container: Container) -> Telegram:
         return self.telegram_class(self.world.wire, container)
+
+
+class HearsNoWait(ChaosTelegram):
+    """Does not pass on how long Telegram wants to be left alone."""
+
+    async def send_message(
+        self, chat: int, text: str, entities: Sequence[Entity] = (), buttons: Sequence[Button] = ()
+    ) -> int:
+        try:
+            return await super().send_message(chat, text, entities, buttons)
+        except NotSent as error:
+            raise NotSent(str(error)) from error
+
+
+class NeverGivesUp(Crew):
+    """Shards without a bound on how long a reply is tried."""
+
+    def options(self) -> SessionCacheOptions:
+        return replace(super().options(), unsent_most_s=float("inf"))
 
 
 # ---------------------------------------------------------------- skills

@@ -90,6 +90,16 @@ CASES: dict[str, tuple[type[Mutant], Plan, str]] = {
         plan("model_fails"),
         "I2 unknown",
     ),
+    "a store that forgets how long a chat waits": (
+        with_database(mutants.ForgetsWaits),
+        plan("telegram_429_long", "shard_killed", minutes=6, intensity=8.0),
+        "B1 told",
+    ),
+    "a sender that does not hear how long to wait": (
+        with_crew(mutants.WithTelegram, telegram_class=mutants.HearsNoWait),
+        plan("telegram_429_long", intensity=8.0),
+        "B1 told",
+    ),
     "a gateway that says 200 to everything": (
         with_crew(mutants.Agreeable),
         plan("store_unavailable"),
@@ -122,6 +132,32 @@ def test_a_chat_that_is_forgotten_behind_an_image_stays_so() -> None:
     """What the tombstones' mutant is measured by: with them told, nothing is broken."""
     sound = with_crew(mutant_stores.WithStore, warm_class=mutant_stores.ForgetsBehind)
     assert simulate(plan("shard_killed", minutes=4, intensity=8.0), make=sound).violations == ()
+
+
+def test_what_the_waits_mutants_are_measured_by() -> None:
+    """With the waits kept, nobody comes too early, whoever was killed meanwhile."""
+    kinds = ("telegram_429_long", "shard_killed", "agent_killed", "second_owner")
+    account = simulate(plan(*kinds, minutes=6, intensity=8.0))
+    assert account.violations == ()
+    assert all(account.faults[kind] for kind in kinds)
+
+
+POISONED = plan("chat_poisoned", minutes=45, intensity=4.0)
+
+
+@pytest.mark.soak
+def test_a_chat_that_nobody_can_write_to_goes_on() -> None:
+    """Its turns are dead-lettered one after another, those of the others answered."""
+    account = simulate(POISONED)
+    assert account.violations == ()
+    assert account.ends["dead_lettered"] > 0
+
+
+@pytest.mark.soak
+def test_a_reply_that_is_tried_for_ever_is_noticed() -> None:
+    """As all others that are broken."""
+    account = simulate(POISONED, make=with_crew(mutants.NeverGivesUp))
+    assert "I1 bounded" in {violation.promise for violation in account.violations}
 
 
 @pytest.mark.parametrize("name", CASES)

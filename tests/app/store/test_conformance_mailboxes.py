@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
-from actors.stores import ChatState
+from actors.stores import ChatState, LeaseRecord
 from contracts.turns import TurnState
 from tests.app.store.backends import Backend
 from tests.app.store.conformance_kit import EVERY_BYTE, numbers, stored
@@ -120,7 +120,8 @@ async def test_a_chat_survives_a_restart(backend: Backend) -> None:
     assert state.lease is not None
     assert (EVERY_BYTE, version) == (state.session.body, state.session.version)
     assert numbers(state) == [1, 2]
-    assert mine == msgspec.structs.replace(state.lease, age_s=0.0)
+    assert mine == msgspec.structs.replace(state.lease, age_s=0.0, wait_s=mine.wait_s)
+    assert 290.0 < state.lease.wait_s <= 300.5
 
 
 async def test_many_chats_at_once_are_what_each_is_alone(backend: Backend) -> None:
@@ -180,21 +181,46 @@ async def test_lease_age_is_store_time(backend: Backend) -> None:
 async def test_a_wait_is_counted_in_store_time(backend: Backend) -> None:
     """From its writing on, also of nobody's turn; a step of the turn writes it as well, and its end ends it."""
     record = await stored(backend, update(1))
-    nobody = msgspec.structs.replace(lease(1, owner="", attempt=0), wait_s=300.0, age_s=1000.0)
-    await backend.sessions.write_lease(CHAT, nobody)
-    first = (await backend.sessions.read_chat(CHAT)).lease
-    waits = msgspec.structs.replace(lease(1), wait_s=20.0)
+    assert (await waits(backend, lease(1))) == 0.0
+    assert 290.0 < await waits(backend, lease(1, owner="", attempt=0), 300.0) <= 300.0
     committed = msgspec.structs.replace(record, state="committed")
-    written = await backend.sessions.write_turn(step(committed, lease=waits))
-    second = (await backend.sessions.read_chat(CHAT)).lease
-    assert first is not None
-    assert second is not None
-    assert (first.owner, second.owner) == ("", "one")
-    assert 290.0 < first.waits_s <= 300.0
-    assert 10.0 < second.waits_s <= 20.0
-    over = msgspec.structs.replace(ended(committed), version=written.update_version)
-    await backend.sessions.write_turn(step(over, operation="end"))
+    short = msgspec.structs.replace(lease(1), wait_s=0.02)
+    written = await backend.sessions.write_turn(step(committed, lease=short))
+    await asyncio.sleep(0.05)
+    over = (await backend.sessions.read_chat(CHAT)).lease
+    assert over is not None
+    assert -10.0 < over.wait_s < 0.0
+    end = msgspec.structs.replace(ended(committed), version=written.update_version)
+    await backend.sessions.write_turn(step(end, operation="end"))
+    await stored(backend, update(2))
     assert (await backend.sessions.read_chat(CHAT)).lease is None
+    assert (await waits(backend, lease(2))) == 0.0
+
+
+async def test_a_late_lease_leaves_the_wait_alone(backend: Backend) -> None:
+    """What was told is neither cut short nor begun anew by who only renews, hands back or steps on."""
+    record = await stored(backend, update(1))
+    await waits(backend, lease(1, owner="", attempt=0), 300.0)
+    assert 290.0 < await waits(backend, lease(1, owner="late")) <= 300.0
+    await backend.sessions.write_lease(CHAT, None)
+    nobody = (await backend.sessions.read_chat(CHAT)).lease
+    assert nobody is not None
+    assert ("", "7:1") == (nobody.owner, nobody.update_key)
+    assert 290.0 < nobody.wait_s <= 300.0
+    await backend.sessions.write_turn(
+        step(msgspec.structs.replace(record, state="committed"), lease=lease(1))
+    )
+    stepped = (await backend.sessions.read_chat(CHAT)).lease
+    assert stepped is not None
+    assert ("one", True) == (stepped.owner, 290.0 < stepped.wait_s <= 300.0)
+
+
+async def waits(backend: Backend, lease: LeaseRecord, wait_s: float = 0.0) -> float:
+    """Write the lease with a wait; gives how long the chat waits then."""
+    await backend.sessions.write_lease(CHAT, msgspec.structs.replace(lease, wait_s=wait_s, age_s=1000.0))
+    read = (await backend.sessions.read_chat(CHAT)).lease
+    assert read is not None
+    return read.wait_s
 
 
 async def test_a_lease_given_up_is_gone(backend: Backend) -> None:
