@@ -25,9 +25,7 @@ from contracts.turns import Incoming
 
 log = structlog.get_logger(__name__)
 
-MAX_ATTEMPTS = (
-    5  # a turn that took five owners down would take the next ones down too; a notice is tried once
-)
+MAX_ATTEMPTS = 5  # a turn that took five owners down would take the next ones down too
 _UNREADABLE = Incoming(kind="unreadable")
 
 

@@ -182,15 +182,15 @@ LEASE: Final = (
     Break(
         "firestore: an end drops the lease of another turn",
         DOCS,
-        "cleared=(_lease_path(record.key),)",
-        'cleared=("leases",)',
+        "cleared=(_lease_path(record.key), _wait_path(record.key))",
+        'cleared=("leases", _wait_path(record.key))',
         "tests/app/store/test_conformance_two_owners.py::test_an_end_leaves_the_lease_of_another_turn[firestore]",
     ),
     Break(
         "firestore: an end leaves its lease behind",
         DOCS,
-        "cleared=(_lease_path(record.key),)",
-        "cleared=()",
+        "cleared=(_lease_path(record.key), _wait_path(record.key))",
+        "cleared=(_wait_path(record.key),)",
         "tests/app/store/test_conformance_turns.py::test_an_ended_turn_leaves_the_mailbox_and_its_lease[firestore-answered]",
     ),
     Break(
@@ -210,8 +210,22 @@ LEASE: Final = (
     Break(
         "firestore: a late lease takes another turn's place",
         DOCS,
-        "        paths=(_lease_path(lease.update_key),),\n",
+        '        paths=tuple(f"{name}.`{lease.update_key}`" for name in fields),\n',
         "",
         "tests/app/store/test_conformance_two_owners.py::test_a_late_lease_takes_no_other_turns_place[firestore]",
+    ),
+    Break(
+        "sqlite: a late lease takes the wait along",
+        SQLITE,
+        "iif(excluded.wait_s <= 0 AND update_key = excluded.update_key, wait_s, excluded.wait_s)",
+        "excluded.wait_s",
+        "tests/app/store/test_conformance_mailboxes.py::test_a_late_lease_leaves_the_wait_alone[sqlite]",
+    ),
+    Break(
+        "firestore: a step of a turn takes its wait along",
+        DOCS,
+        "        if write.lease.wait_s > 0:\n            fields",
+        "        if True:\n            fields",
+        "tests/app/store/test_conformance_mailboxes.py::test_a_late_lease_leaves_the_wait_alone[firestore]",
     ),
 )

@@ -236,7 +236,7 @@ LEASE: Final = (
     Break(
         "a turn that is handed back stays leased",
         LEASES,
-        "await self._store.give_up_lease(request.chat)",
+        "await self._store.give_up_lease(request.chat, box.stored)",
         "pass",
         "tests/actors/turns/test_agent_stopping.py::test_stop_hands_back_what_takes_too_long",
     ),
@@ -257,7 +257,7 @@ LEASE: Final = (
     Break(
         "a turn is tried for ever",
         LEASES,
-        "if lease.attempt > MAX_ATTEMPTS:",
+        "if lease.attempt > MAX_ATTEMPTS + 1:",
         "if False:",
         "tests/actors/turns/test_leases.py::test_a_turn_that_takes_its_owners_down_is_dead_lettered",
     ),

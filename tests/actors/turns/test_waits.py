@@ -3,6 +3,7 @@
 import asyncio
 from itertools import pairwise
 
+import msgspec
 import pytest
 
 from actors.commands import GAVE_UP
@@ -10,11 +11,20 @@ from actors.delivery import BACKOFF_S, RETRY_LATEST_S
 from actors.mailbox import MOST_WAIT_S
 from actors.ports import NotSent
 from actors.turns import UNSENT_MOST_S
-from contracts.sessions import ClaimTurn, CommitTurn, ReleaseTurn, TurnCommitted, TurnHeld
+from contracts.sessions import (
+    BeginSending,
+    ClaimTurn,
+    CommitTurn,
+    DeliveryRecorded,
+    MarkDelivered,
+    ReleaseTurn,
+    TurnCommitted,
+    TurnHeld,
+)
 from contracts.turns import Chunk
 from tests.actors.memory_store import Mishap
 from tests.actors.turn_kit import BOT, CHAT, World
-from tests.actors.turns.steps import claim
+from tests.actors.turns.steps import claim, commit
 
 DOWN = NotSent("Internal Server Error")
 
@@ -89,6 +99,22 @@ async def test_a_restart_begins_no_new_day(world: World) -> None:
     await world.settle()
     assert (world.state(1), len(tries.at)) == ("dead_lettered", tried + 1)
     assert now() - first < UNSENT_MOST_S + RETRY_LATEST_S
+
+
+async def test_what_was_not_tried_is_not_given_up(world: World) -> None:
+    """A message that its owner put back unsent, as the container ended, is for the next one to try."""
+    await world.accept(1)
+    turn = await claim(world)
+    await world.ask(commit(turn, "one"))
+    put_back = MarkDelivered(chat=CHAT, bot=BOT, update=1, lease=turn.lease, index=0, state="planned")
+    failed = msgspec.structs.replace(put_back, reason="down")
+    begin = BeginSending(chat=CHAT, bot=BOT, update=1, lease=turn.lease, index=0)
+    assert await world.ask(failed) == DeliveryRecorded(waiting=1)
+    await asyncio.sleep(UNSENT_MOST_S)
+    await world.ask(begin)
+    assert await world.ask(put_back) == DeliveryRecorded(waiting=1, unsent_s=UNSENT_MOST_S)
+    await world.ask(begin)
+    assert await world.ask(failed) == DeliveryRecorded(ended=True)
 
 
 async def test_a_reply_that_was_sent_in_part_is_given_up_as_well(world: World) -> None:
