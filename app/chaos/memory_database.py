@@ -99,10 +99,9 @@ class MemoryDatabase:
         )
 
     def _read_lease(self, lease: StoredLease) -> LeaseRecord:
-        wait_s = lease.record.wait_s
-        left_s = wait_s - abs(self._now() - lease.told_at) if wait_s else 0.0
-        age_s = abs(self._now() - lease.renewed_at)
-        return msgspec.structs.replace(lease.record, age_s=age_s, wait_s=left_s)
+        now, wait_s = self._now(), lease.record.wait_s
+        left_s = wait_s - abs(now - lease.told_at) if wait_s else 0.0
+        return msgspec.structs.replace(lease.record, age_s=abs(now - lease.renewed_at), wait_s=left_s)
 
     def mailbox(self, chat: int) -> list[UpdateRecord]:
         """The chat's open updates in arrival order."""
@@ -341,8 +340,7 @@ def _renewed(before: StoredLease | None, lease: LeaseRecord, now: float) -> Stor
     """The lease renewed; without a wait of its own it leaves that of its turn alone."""
     if before is None or lease.wait_s or before.record.update_key != lease.update_key:
         return StoredLease(lease, now, now)
-    record = msgspec.structs.replace(lease, wait_s=before.record.wait_s)
-    return StoredLease(record, now, before.told_at)
+    return StoredLease(msgspec.structs.replace(lease, wait_s=before.record.wait_s), now, before.told_at)
 
 
 def _age(record: UpdateRecord) -> tuple[float, str]:

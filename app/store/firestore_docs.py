@@ -16,6 +16,7 @@ from typing import Any, Final, get_args
 import msgspec
 
 from actors.stores import LeaseRecord, SessionRecord, TurnWrite, UpdateRecord
+from app.store.firestore_ids import chat_id, update_ids
 from app.store.firestore_requests import Change, When
 from app.store.firestore_values import (
     Fields,
@@ -43,7 +44,6 @@ TOMBSTONE_KEPT: Final = timedelta(days=30)
 """How long a forgotten session's tombstone is kept; a warm image older than that is set aside."""
 
 _STATES: Final = frozenset(get_args(TurnState))
-_INT64: Final = 2**63
 
 
 def session_path(chat: int) -> str:
@@ -221,7 +221,7 @@ def read_session(path: str, document: Any) -> SessionRecord:
     fields: Fields = document.fields
     deleted = read_bool(fields, "deleted")
     return SessionRecord(
-        chat=_chat_id(path),
+        chat=chat_id(path),
         shard=read_int(fields, "shard"),
         body=b"" if deleted else _some(read_bytes(fields, "body")),
         version=version_of(document),
@@ -233,7 +233,7 @@ def read_session(path: str, document: Any) -> SessionRecord:
 def blank_session(path: str, document: Any) -> SessionRecord:
     """What stands for an unreadable session: nothing to use, and the version under which to replace it."""
     version, revision = version_of(document), read_revision(document)
-    return SessionRecord(chat=_chat_id(path), shard=0, version=version, revision=revision)
+    return SessionRecord(chat=chat_id(path), shard=0, version=version, revision=revision)
 
 
 def read_shard(_: str, document: Any) -> int:
@@ -244,7 +244,7 @@ def read_shard(_: str, document: Any) -> int:
 def read_update(path: str, document: Any) -> UpdateRecord:
     """Give an update. Raises UnreadableDocument."""
     fields: Fields = document.fields
-    bot, update = _update_ids(path)
+    bot, update = update_ids(path)
     return UpdateRecord(
         bot=bot,
         update=update,
@@ -323,26 +323,6 @@ def version_of(document: Any | None) -> int:
 def utc(unix_s: float) -> datetime:
     """Give a Unix time as what `to_value` takes."""
     return datetime.fromtimestamp(unix_s, UTC)
-
-
-def _chat_id(path: str) -> int:
-    return _plain_int(path.rpartition("/")[2], "a chat")
-
-
-def _update_ids(path: str) -> tuple[int, int]:
-    bot, _, update = path.rpartition("/")[2].partition(":")
-    return _plain_int(bot, "an update"), _plain_int(update, "an update")
-
-
-def _plain_int(text: str, what: str) -> int:
-    """Python reads `1_0` and ` 1` as numbers, too, so the number is written back and compared."""
-    try:
-        number = int(text)
-    except ValueError:
-        number = _INT64
-    if not -_INT64 <= number < _INT64 or str(number) != text:
-        raise UnreadableDocument(f"its id is not {what}'s")
-    return number
 
 
 def _state(text: str) -> TurnState:
