@@ -194,10 +194,10 @@ class MemoryDatabase:
         """Renew the chat's lease now, or drop it; one of an update that has ended comes too late."""
         before = self.tables.leases.get(chat)
         if lease is None:
-            lease = before and msgspec.structs.replace(before.record, owner="", attempt=0, wait_s=0.0)
-            if before is None or lease is None or not before.record.wait_s:
+            if before is None or not before.record.wait_s:
                 self.tables.leases.pop(chat, None)
                 return
+            lease = msgspec.structs.replace(before.record, owner="", attempt=0, wait_s=0.0)
         if any(record.key == lease.update_key for record in self.mailbox(chat)):
             self.tables.leases[chat] = _renewed(before, lease, self._now())
 
@@ -337,9 +337,8 @@ class MemoryDatabase:
 
 
 def _renewed(before: StoredLease | None, lease: LeaseRecord, now: float) -> StoredLease:
-    """The lease renewed; without a wait of its own it leaves that of its turn alone."""
     if before is None or lease.wait_s or before.record.update_key != lease.update_key:
-        return StoredLease(lease, now, now)
+        return StoredLease(lease, now, now)  # else the wait of the same turn is left alone
     return StoredLease(msgspec.structs.replace(lease, wait_s=before.record.wait_s), now, before.told_at)
 
 
