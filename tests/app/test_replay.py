@@ -65,6 +65,7 @@ class NotedClock(SystemClock):
     """A clock whose sleeps are noted and not slept."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.slept: list[float] = []
 
     async def sleep(self, seconds: float) -> None:
