@@ -192,6 +192,7 @@ class ChatAgent(Actor[ChatRequest]):
             work.close()
             self._hand_back(shard, turn)
             return "stopping"
+        log.debug("turn_claimed", chat=turn.chat, update=turn.update, lease=turn.lease)
         task = asyncio.create_task(work, name=f"turn {turn.bot}:{turn.update}")
         self._working.add(task)
         try:

@@ -11,6 +11,7 @@ from actors import session_codec, turns
 from actors.coherence import SKILL_STALE_S
 from actors.conversation import extend
 from actors.stores import SessionRecord, TurnWrite, UpdateRecord
+from app.chaos.causes import Causes
 from app.chaos.telling import Telling
 from app.chaos.trace import Trace
 from contracts.turns import Chunk, Session
@@ -73,6 +74,7 @@ class Ledger:
 
     def __init__(self, now: Callable[[], float], trace: Trace) -> None:
         self._now, self._trace = now, trace
+        self.causes = Causes(now)
         self.violations: list[Violation] = []
         self.broken: Counter[str] = Counter()
         self.accepted: dict[int, None] = {}
@@ -112,6 +114,8 @@ class Ledger:
         if record.key in self.lives:
             self.broke("I1 one end", f"{record.key} was created twice")
         self.lives[record.key] = Life(record.chat, record.state, record.reason, ended=not record.open)
+        if record.open:
+            self.causes.opened(record.chat, record.key)
         self.step(record.chat)
         self.fullest_mailbox = max(self.fullest_mailbox, waiting)
         if waiting > MAILBOX_MOST:
@@ -129,10 +133,11 @@ class Ledger:
         turn = turns.unpack(after)
         self._follow_chunks(before, turn.chunks)
         life.state, life.reason, life.ended = after.state, after.reason, not after.open
+        if after.state == "unknown" and self.causes.explain(before.key, life.committed_at - ASKED_S) is None:
+            self.broke("I2 unknown", f"{before.key} ended unknown, and nothing had cut its sender")
         if life.ended:
+            self.causes.ended(before.chat, before.key)
             self._telling.forget(before.chat)  # the next turn may not know of it
-        if after.state == "unknown" and not self._hit(before, life.committed_at - ASKED_S):
-            self.broke("I2 unknown", f"{before.key} ended unknown, and no fault had hit its chat")
         if write.session is not None:
             self._follow_history(write.session, turns.unpack(before).incoming.text)
 
@@ -218,6 +223,7 @@ class Ledger:
         piece = self.pieces.get(mark_of(text))
         if piece is not None:
             piece.doubtful = True
+            self.causes.hit(self.lives[piece.update].chat, "answer lost")
 
     def told(self, chat: int, wait_s: float, is_alive: Callable[[], bool]) -> None:
         """A sender, alive or not, was told to send nothing to the chat for so long."""
@@ -318,11 +324,6 @@ class Ledger:
         life = self.lives[update]
         if life.committed_at and self._now() - life.committed_at > UNSENT_S:
             self.broke("I1 bounded", f"{update} has been waiting since {life.committed_at:.0f} s to be sent")
-
-    def _hit(self, record: UpdateRecord, since_s: float) -> bool:
-        """Whether a fault could keep the sender, or the record of what it sent, from its goal."""
-        places = (f"shard:{record.shard}", f"chat:{record.chat}")
-        return any(self._troubles.get(place, -1.0) >= since_s for place in places)
 
 
 def _why_unknown(piece: Piece) -> str:

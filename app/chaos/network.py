@@ -110,6 +110,8 @@ class Pool:
         """The container died: Modal runs its inputs again, or their callers learn that it is gone."""
         self.leave(place)
         for given in list(place.inputs):
+            if (chat := chat_of(given.frame)) is not None:
+                self._ledger.causes.hit(chat, "container died")
             if self._dice.random() < 0.7:
                 self.submit(given)
             else:
@@ -178,7 +180,11 @@ class Network:
         try:
             return await caller.reach(self._carry(pool, method, frame, fault), deadline_s)
         except TimeoutError:
+            self._lose(frame)
             raise Unreachable(f"{pool.name}: no answer within {deadline_s:g} s") from None
+        except Unreachable:
+            self._lose(frame)
+            raise
         finally:
             if fault:
                 self._ledger.trouble(where)
@@ -195,6 +201,10 @@ class Network:
             await caller.reach(self._queue(pool, frame, fault), TELL_S)
         except TimeoutError:
             raise Unreachable(f"{pool.name}: not queued within {TELL_S:g} s") from None
+
+    def _lose(self, frame: bytes) -> None:
+        if (chat := chat_of(frame)) is not None:
+            self._ledger.causes.hit(chat, "message lost")
 
     async def _carry(self, pool: Pool, method: str, frame: bytes, fault: str) -> bytes:
         await asyncio.sleep(self._way_s(fault == "ask_slow", 6.0))
@@ -253,6 +263,12 @@ class Line(Transport):
 
 def place_of(frame: bytes, pool: Pool) -> str:
     """Where a lost message is missed: in its chat, else in whatever the pool serves."""
-    message = msgspec.msgpack.decode(frame) if frame else {}
-    chat = message.get("chat", message.get("incoming", {}).get("chat"))
+    chat = chat_of(frame)
     return pool.where if chat is None else f"chat:{chat}"
+
+
+def chat_of(frame: bytes) -> int | None:
+    """The chat that a message is about, if it is about one."""
+    message = msgspec.msgpack.decode(frame) if frame else {}
+    found: int | None = message.get("chat", message.get("incoming", {}).get("chat"))
+    return found

@@ -49,7 +49,9 @@ class Plan(Value, frozen=True, kw_only=True):
 class Account(Value, frozen=True, kw_only=True):
     """What came of a run: counts, virtual seconds, the trace's hash, and the first of the violations.
 
-    `ends` counts updates by their state; `unknown` chunks by how far their senders had got; `stale` turns
+    `ends` counts updates by their state; `unknown` chunks by how far their senders had got, `owed` the updates
+    that ended so by what had cut their sender, `in_flight` those that were at work in a container when it died;
+    `stale` turns
     that began from a session which another owner had changed meanwhile, `old_skills` those of the `skill_uses`
     whose skill had been changed meanwhile (both allowed, within their bounds).
     """
@@ -64,6 +66,8 @@ class Account(Value, frozen=True, kw_only=True):
     ends: dict[str, int]
     shown: int
     unknown: dict[str, int]
+    owed: dict[str, int]
+    in_flight: int
     stale: int
     skill_uses: int
     old_skills: int
@@ -208,6 +212,8 @@ class Simulation:
             ends=dict(sorted(ends.items())),
             shown=sum(piece.visible for piece in self.ledger.pieces.values()),
             unknown=dict(sorted(self.ledger.unknowns().items())),
+            owed=dict(sorted(self.ledger.causes.owed.items())),
+            in_flight=self.ledger.causes.in_flight(),
             stale=self.ledger.stale,
             skill_uses=self.ledger.skill_uses,
             old_skills=self.ledger.old_skills,

@@ -49,21 +49,28 @@ class StoreLine:
         work: Callable[[], Awaitable[T]],
         *,
         session: int | None = None,
+        turn: int | None = None,
     ) -> T:
-        """Have `work` done by the store. `session` names the chat whose session it writes."""
+        """Have `work` done by the store. `session` names the chat whose session it writes, `turn` whose turn."""
         fault = self._draw(session)
         if fault or container.loop.time() < self.down_until_s:
             self._ledger.trouble(where)
         try:
             return await container.reach(self._carry(container, fault, where, work, session), DEADLINE_S)
         except TimeoutError:
+            self._lose(turn)
             raise StoreDown(f"no answer within {DEADLINE_S:g} s") from None
         except StoreError:
             self._ledger.trouble(where)
+            self._lose(turn)
             raise
         finally:
             if fault:
                 self._ledger.trouble(where)
+
+    def _lose(self, turn: int | None) -> None:
+        if turn is not None:
+            self._ledger.causes.hit(turn, "record lost")
 
     def _draw(self, session: int | None) -> str:
         fault = self._faults.draw("store")
@@ -173,6 +180,7 @@ class ShakySessions(SessionStore):
             f"chat:{write.update.chat}",
             lambda: self._store.write_turn(write),
             session=session,
+            turn=write.update.chat,
         )
 
     async def write_session(self, session: SessionRecord, operation: str) -> int:
@@ -186,7 +194,9 @@ class ShakySessions(SessionStore):
 
     async def write_lease(self, chat: int, lease: LeaseRecord | None) -> None:
         """Write the lease."""
-        await self._call(f"chat:{chat}", lambda: self._store.write_lease(chat, lease))
+        await self._line.call(
+            self._container, f"chat:{chat}", lambda: self._store.write_lease(chat, lease), turn=chat
+        )
 
     async def recent_sessions(self, shard: int, limit: int) -> SessionBatch:
         """Read the shard's sessions written last."""

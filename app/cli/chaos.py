@@ -134,6 +134,8 @@ def _summary(account: Account) -> Table:
         **{f"turns {state}": count for state, count in account.ends.items()},
         "messages shown": account.shown,
         **{f"unknown: {why}": count for why, count in account.unknown.items()},
+        **{f"turns unknown: {why}": count for why, count in account.owed.items()},
+        "turns at work in a container that died": account.in_flight,
         "turns that began from a stale session": account.stale,
         "fullest mailbox": account.fullest_mailbox,
         "longest standstill without a cause, s": account.longest_stall_s,

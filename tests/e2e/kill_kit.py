@@ -12,6 +12,7 @@ from typing import Final
 import aiohttp
 import msgspec
 
+from actors import turns
 from actors.meter import Meter
 from actors.stores import SessionStore, UpdateRecord
 from app.chaos.siege.crowd import Crowd
@@ -118,15 +119,17 @@ class Siege:
     async def _kill(self, place: Place, store: SessionStore) -> None:
         await place.kill()
         self.injected["kill -9"] += 1
-        left = await self._note_sending(store)
+        left = await self._note_sending(place, store)
         self.injected["turns open at kill -9"] += len(left)
         await place.start()
         await asyncio.sleep(LATE_S)
-        await self._note_sending(store)
+        await self._note_sending(place, store)
 
-    async def _note_sending(self, store: SessionStore) -> Sequence[UpdateRecord]:
-        left = await store.find_updates(("accepted", "committed"), ALL)
-        self.sending_at_kills |= {record.update for record in left if is_sending(record)}
+    async def _note_sending(self, place: Place, store: SessionStore) -> Sequence[UpdateRecord]:
+        """Take down what the dead one was sending; what others send has no excuse."""
+        left, dead = await store.find_updates(("accepted", "committed"), ALL), place.leases_of_the_dead()
+        cut = (record for record in left if is_sending(record) and turns.unpack(record).lease in dead)
+        self.sending_at_kills |= {record.update for record in cut}
         return left
 
     async def _roll(self, place: Place) -> None:

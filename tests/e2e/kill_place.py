@@ -1,10 +1,12 @@
 """Where a service runs that is killed and started again."""
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
+import msgspec
 
 from app.telegram.simulator import TelegramSimulator
 from app.telegram.simulator_delivery import Outcome
@@ -55,6 +57,10 @@ class Place:
             self.process.kill()
         await self.process.wait()
 
+    def leases_of_the_dead(self) -> set[str]:
+        """The leases under which whoever was killed here last has worked, by what he told his log."""
+        return leases_in(self.log.read_text("utf-8").splitlines())
+
     async def end(self) -> int:
         """SIGTERM, and wait; gives the exit code."""
         assert self.process is not None
@@ -83,4 +89,19 @@ class Place:
         return await webhook_delivery(self.http, Webhook(url=url, secret_token=SECRET))(body)
 
     async def _spawn(self, port: int) -> asyncio.subprocess.Process:
-        return await spawn(self.telegram, self.telegram.url, self.environ, port, self.log)
+        environ = dict(self.environ) | {"FIRSTLIGHT_LOG_LEVEL": "debug"}
+        return await spawn(self.telegram, self.telegram.url, environ, port, self.log)
+
+
+def leases_in(lines: Iterable[str]) -> set[str]:
+    """Those of the turns that were claimed, by lines of a service's log."""
+    events = (_event(line) for line in lines if "turn_claimed" in line)
+    return {event.lease for event in events if event.event == "turn_claimed"}
+
+
+class _Event(msgspec.Struct):
+    event: str = ""
+    lease: str = ""
+
+
+_event = msgspec.json.Decoder(_Event).decode

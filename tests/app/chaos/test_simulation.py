@@ -37,6 +37,8 @@ def test_every_promise_holds(seed: int, injected: Counter[str]) -> None:
     account = simulate(Plan(seed=seed, minutes=6))
     injected.update(account.faults)
     assert account.violations == ()
+    assert account.owed.get("container died", 0) <= account.in_flight
+    assert account.ends.get("unknown", 0) == sum(account.owed.values())
     assert account.accepted > 100
     assert sum(account.faults.values()) > 50
 
