@@ -36,7 +36,7 @@ class Actor(ABC, Generic[Request]):
         self.clock, self.meter, self.shard = clock, meter, shard
         self._started_at = 0.0
         self._first: FirstRequest | None = None
-        self._trouble, self._failures = "", 0
+        self._trouble, self._denied, self._failures = "", False, 0
         self.counters: dict[str, int] = {}
         self.on_first: Callable[[float], None] = _unheard
         self.cold_start: Mapping[str, float] = {}
@@ -70,7 +70,7 @@ class Actor(ABC, Generic[Request]):
         with metered(background=isinstance(request, self.housekeeping)) as scope:
             reply = await self._answer(request)
         if scope.reads.calls + scope.writes.calls and self._failures == failures:
-            self._trouble = ""
+            self._trouble, self._denied, self.warmer.denied = "", False, False
         if self._first is None and not scope.background:
             self._first = self._cost(scope, started)
             self.on_first(self._first.duration_ms)
@@ -114,6 +114,7 @@ class Actor(ABC, Generic[Request]):
         """Note that the store did not answer a request: the actor is degraded until it answers one again."""
         self._failures += 1
         self._trouble = f"{type(error).__name__}: {error}"[:300]
+        self._denied = isinstance(error, StoreDenied) and error.shut_out
 
     def fault_of(self, error: StoreError) -> StoreRefused | StoreUnavailable:
         """What to answer to a request that the store has failed; noted and logged."""
@@ -137,6 +138,7 @@ class Actor(ABC, Generic[Request]):
             background_reads=self.meter.background_reads.use(),
             background_writes=self.meter.background_writes.use(),
             degraded=self._trouble or self.warmer.degraded,
+            denied=self._denied if self._trouble else self.warmer.denied,
             warm=self.warmer.last,
             first_request=self._first,
             counters=dict(self.counters),

@@ -112,6 +112,7 @@ class SessionWarming:
         except StoreError as failed:
             error = failed
         log.warning("session_warm_failed", shard=self._shard, what=what, error=str(error))
+        tally.refused(error)
         tally.fail(f"{what}: {error}", entries=0, retry=error.retry)
         return Tried(failed=True)
 

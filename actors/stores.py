@@ -28,11 +28,15 @@ class StoreDown(StoreError):
 
 
 class StoreDenied(StoreError):
-    """The store said no; only an operator can change that."""
+    """The store said no; only an operator can change that. `shut_out`: not to this request alone."""
+
+    shut_out = True
 
 
 class StoreTooLarge(StoreDenied):
     """The request has more bytes than the store takes at once."""
+
+    shut_out = False
 
 
 class VersionConflict(StoreError):

@@ -9,7 +9,7 @@ import structlog
 
 from actors.meter import Scope, metered
 from actors.ports import Background, Chance, Clock, Unreachable
-from actors.stores import StoreError
+from actors.stores import StoreDenied, StoreError
 from contracts.warming import WarmReport, WarmSource, WarmStatus
 
 log = structlog.get_logger(__name__)
@@ -41,6 +41,7 @@ class Tally:
     phases: dict[str, float] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     retry: bool = False
+    denied: bool = False
     _harmless: int = 0
     _reason: str = ""
 
@@ -52,6 +53,10 @@ class Tally:
             yield
         finally:
             self.phases[name] = round((self.clock.monotonic_s() - started) * 1000, 3)
+
+    def refused(self, error: Exception) -> None:
+        """Note that the store refuses us, if that is what the error says: no later pass will be better off."""
+        self.denied = self.denied or (isinstance(error, StoreDenied) and error.shut_out)
 
     def fail(self, error: str, *, entries: int = 1, retry: bool = False, degrades: bool = True) -> None:
         """Note that `entries` planned entries were not loaded, and why.
@@ -86,6 +91,7 @@ class Warmer:
     """Runs an actor's warming plan: single flight, deadline, report, retries in the background.
 
     `last` is the last pass's report, `degraded` in one line why its slice is not whole; empty when it is.
+    `denied`: because the store refuses us, so that only an operator can help.
     """
 
     def __init__(
@@ -106,7 +112,7 @@ class Warmer:
         self._retry_wanted = self._retrying = self._stopped = False
         self._retry: asyncio.Task[object] | None = None
         self.last: WarmReport | None = None
-        self.degraded = ""
+        self.degraded, self.denied = "", False
 
     async def run(self, *, force: bool = False) -> WarmReport:
         """Give the report of the pass under way, or of a new one; with `force` always of a new one."""
@@ -138,7 +144,7 @@ class Warmer:
         with metered(background=True) as scope:
             await self._load(tally)
         self.last, self._retry_wanted = self._report(tally, scope, started), tally.retry
-        self.degraded = tally.degraded()
+        self.degraded, self.denied = tally.degraded(), tally.denied
         if tally.retry and not self._retrying and not self._stopped:
             self._retrying = True
             self._background.spawn(f"warm again {self._actor}", self._again)
@@ -151,6 +157,7 @@ class Warmer:
         except TimeoutError:
             self._failed(tally, f"deadline of {self._deadline_s:g} s passed", retry=True)
         except (StoreError, Unreachable, WarmFailed) as error:
+            tally.refused(error)
             self._failed(tally, f"{type(error).__name__}: {error}", retry=getattr(error, "retry", True))
         except Exception as error:
             log.exception("warm_plan_defect", actor=self._actor)

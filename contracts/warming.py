@@ -55,7 +55,9 @@ class FirstRequest(Value, frozen=True, kw_only=True):
 class ActorStats(Message, frozen=True, kw_only=True, tag="stats"):
     """What an actor tells of itself; `started_at` is a Unix time in seconds, `bytes` what L1 holds.
 
-    `cold_start` is how its container became ready, in milliseconds by phase; empty where it has none of its own.
+    `degraded` is why it does not serve as it should, in one line, and `denied` that only an operator can help,
+    because the store refuses us. `cold_start` is how its container became ready, in milliseconds by phase; empty
+    where it has none of its own.
     """
 
     actor: str
@@ -72,6 +74,7 @@ class ActorStats(Message, frozen=True, kw_only=True, tag="stats"):
     entries: int = 0
     bytes: int = 0
     degraded: str = ""
+    denied: bool = False
     warm: WarmReport | None = None
     first_request: FirstRequest | None = None
     counters: dict[str, int] = {}

@@ -38,6 +38,8 @@ class NotOpen(StoreDown):
 class MissingIndex(StoreDenied):
     """The query needs a composite index that the database does not have."""
 
+    shut_out = False
+
 
 class PreconditionFailed(StoreError):
     """A document exists, is absent, or is at another version than the commit requires; nothing was written.

@@ -17,7 +17,6 @@ log = structlog.get_logger(__name__)
 
 STATS_DEADLINE_S: Final = 2.0  # a probe usually gives up after a few seconds
 STATS_AGE_S: Final = 1.0  # these routes are open to all: asking them often must not load the actors
-DENIED: Final = "StoreDenied"  # how a Warmer begins the reason when only an operator can help
 
 Statistics = Mapping[str, ActorStats | str]
 
@@ -95,9 +94,7 @@ class Health:
         if not self._first_warm.ended.is_set():
             return web.Response(status=503, text="warming\n", headers={"Retry-After": "1"})
         known = await self._view.get()
-        denied = [
-            s.degraded for s in known.values() if isinstance(s, ActorStats) and s.degraded.startswith(DENIED)
-        ]
+        denied = [s.degraded for s in known.values() if isinstance(s, ActorStats) and s.denied]
         if denied:
             return web.Response(status=503, text=f"{denied[0]}\n")
         return web.Response(text="ready\n")

@@ -8,8 +8,12 @@ import msgspec
 import pytest
 
 from actors.ports import Unreachable
+from actors.stores import StoreDenied, StoreTooLarge
+from contracts.codec import encode
 from contracts.faults import Unsupported
+from contracts.sessions import LoadSession
 from contracts.warming import ActorStats, StoreUse, WarmReport
+from tests.actors.turn_kit import CHAT, World
 from tests.app.web.web_kit import Answer, Service, message, service
 
 WARM = WarmReport(actor="x", status="warm")
@@ -100,11 +104,27 @@ async def test_ready_when_the_first_warm_met_its_deadline() -> None:
 
 
 async def test_not_ready_when_the_store_refuses_us() -> None:
-    """An expired key helps itself in no retry: 503 with the cause (C3)."""
+    """An expired key helps itself in no retry: 503 with the cause as the shard tells it, until it serves one (C3)."""
+    container = World().make()
+    container.store.refusal = "key expired"
     async with service() as web:
-        web.shards[0].statistics = ActorStats(actor="x", warm=WARM, degraded="StoreDenied: key expired")
-        await asyncio.sleep(0.01)
-        assert await web.get("/readyz") == (503, b"StoreDenied: key expired\n")
+        await container.shard.start()
+        web.shards[0].statistics = container.shard.statistics()
+        await _until(web, 503, b"warm image: key expired\n")
+        container.store.refusal = ""
+        await container.shard.ask(encode(LoadSession(chat=CHAT)))
+        web.shards[0].statistics = container.shard.statistics()
+        web.clock.now += 1.5
+        await _until(web, 200, b"ready\n")
+        await container.shard.stop()
+
+
+@pytest.mark.parametrize("denied", [StoreDenied("key expired"), StoreTooLarge("a session")])
+async def test_a_request_that_the_store_refuses_for_its_size_shuts_nobody_out(denied: StoreDenied) -> None:
+    """The next one may be smaller: only what an operator has to change makes a service not ready."""
+    shard = World().make().shard
+    shard.store_failed(denied)
+    assert denied.shut_out == shard.statistics().denied
 
 
 async def test_the_start_asks_every_actor_and_shard_to_warm() -> None:
@@ -139,8 +159,10 @@ async def test_metrics_show_updates_and_actors() -> None:
 
 
 async def _until_ready(web: Service) -> None:
-    for _ in range(200):
-        if await web.get("/readyz") == (200, b"ready\n"):
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError("never ready")
+    await _until(web, 200, b"ready\n")
+
+
+async def _until(web: Service, *expected: object) -> None:
+    async with asyncio.timeout(5.0):
+        while await web.get("/readyz") != expected:  # noqa: ASYNC110 - over a socket, as a probe asks
+            await asyncio.sleep(0.005)
