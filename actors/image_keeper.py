@@ -14,7 +14,7 @@ from actors import image
 from actors.image import RAW_MOST, Blob, ImageRefused, Manifest, Row
 from actors.ports import Background, Clock
 from actors.sessions import SLICE, ShardSessions, Taken
-from actors.stores import StoreError, StoreTooLarge, VersionConflict
+from actors.stores import StoreError, StoreExhausted, StoreTooLarge, VersionConflict
 from actors.warm_ports import BLOBS_MOST, SessionChanges, StoredImage, WarmStore
 
 log = structlog.get_logger(__name__)
@@ -30,6 +30,7 @@ PAUSE_S: Final = 60.0  # between two images of at most 10 documents: the budget
 FORGET_S: Final = 15.0  # the same when somebody is to be forgotten, however many they are
 IDLE_S: Final = 1_800.0  # between two looks at the changes when nothing happens here: half of a session's TTL
 CHANGED_SHARE: Final = 0.1  # of what is held: less is no reason to write all of it anew
+SHED_S: Final = 60.0  # a quota is counted by the minute
 CLOSE_S: Final = 5.0  # of the 30 s that a container gets to stop
 RAW_ROOM: Final = BLOBS_MOST * RAW_MOST  # how much of it fits, packing tells
 
@@ -87,6 +88,7 @@ class ImageKeeper:
         self._watermark: int | None = None
         self._asked = Moment(0.0, 0.0)
         self._since = self._tried_at = 0.0
+        self._shed_until = float("-inf")
         self._version: int | None = None
         self._generation = 0
         self._spoilt = False
@@ -132,6 +134,11 @@ class ImageKeeper:
         self._watermark, self._asked = changes.watermark, asked
         return taken
 
+    def shed(self) -> None:
+        """The store is over quota: for a while, leave its calls to the turns; what was forgotten goes all the same."""
+        self._shed_until = self._clock.monotonic_s() + SHED_S
+        self._count("images_shed")
+
     # ------------------------------------------------------------ its life
 
     def start(self) -> None:
@@ -165,6 +172,8 @@ class ImageKeeper:
         now, urgent = self._clock.monotonic_s(), self._is_urgent()
         if now < self._tried_at + (FORGET_S if urgent else PAUSE_S):
             return False
+        if now < self._shed_until and not urgent:
+            return False
         idle = len(self._sessions) > 0 and now >= self._asked.monotonic_s + IDLE_S
         return urgent or idle or self._changed_enough()
 
@@ -191,6 +200,8 @@ class ImageKeeper:
 
     def _failed(self, error: Exception) -> None:
         self._count("image_failures")
+        if isinstance(error, StoreExhausted):
+            self.shed()
         log.warning("warm_image_not_written", shard=self.shard, error=f"{type(error).__name__}: {error}")
 
     # ------------------------------------------------------------ listening and writing

@@ -14,7 +14,7 @@ from actors.meter import Meter
 from actors.ports import Background, Chance, Clock
 from actors.session_warming import SessionWarming
 from actors.sessions import ShardSessions
-from actors.stores import SessionRecord, SessionStore, StoreError, VersionConflict
+from actors.stores import SessionRecord, SessionStore, StoreError, StoreExhausted, VersionConflict
 from actors.turn_journal import TurnJournal
 from actors.turn_leases import TurnLeases
 from actors.turn_store import TurnStore
@@ -189,6 +189,12 @@ class SessionCacheActor(Actor[SessionRequest]):
             bytes=held.bytes,
             counters={**self.counters, "waiting": self._mailboxes.waiting},
         )
+
+    def store_failed(self, error: StoreError) -> None:
+        """Note it; over quota, the warm image waits before the turns do."""
+        super().store_failed(error)
+        if isinstance(error, StoreExhausted):
+            self._keeper.shed()
 
     async def open(self) -> None:
         """Begin to keep the warm image."""

@@ -13,6 +13,7 @@ class StoreError(Exception):
 
     StoreError
     ├── StoreDown        retry      unavailable, past its deadline, contended; a write may have happened
+    │   └── StoreExhausted              over quota: what is optional has to wait
     ├── StoreDenied      no retry   permission, a missing index, a request that the store refuses
     │   └── StoreTooLarge               for its size: a smaller one would do
     └── VersionConflict  no retry   the document is at another version: reload, reapply once
@@ -25,6 +26,10 @@ class StoreDown(StoreError):
     """Nothing answered in time, or the store is overloaded; asking again can help."""
 
     retry = True
+
+
+class StoreExhausted(StoreDown):
+    """Over quota: asking again at once makes it worse, so that what is optional waits."""
 
 
 class StoreDenied(StoreError):

@@ -9,7 +9,7 @@ import structlog
 
 from actors.meter import Scope, metered
 from actors.ports import Background, Chance, Clock, Unreachable
-from actors.stores import StoreDenied, StoreError
+from actors.stores import StoreDenied, StoreError, StoreExhausted
 from contracts.warming import WarmReport, WarmSource, WarmStatus
 
 log = structlog.get_logger(__name__)
@@ -42,6 +42,7 @@ class Tally:
     errors: list[str] = field(default_factory=list)
     retry: bool = False
     denied: bool = False
+    exhausted: bool = False
     _harmless: int = 0
     _reason: str = ""
 
@@ -55,8 +56,9 @@ class Tally:
             self.phases[name] = round((self.clock.monotonic_s() - started) * 1000, 3)
 
     def refused(self, error: Exception) -> None:
-        """Note that the store refuses us, if that is what the error says: no later pass will be better off."""
+        """Note that the store refuses us, or us for now, if that is what the error says."""
         self.denied = self.denied or (isinstance(error, StoreDenied) and error.shut_out)
+        self.exhausted = self.exhausted or isinstance(error, StoreExhausted)
 
     def fail(self, error: str, *, entries: int = 1, retry: bool = False, degrades: bool = True) -> None:
         """Note that `entries` planned entries were not loaded, and why.
@@ -109,7 +111,7 @@ class Warmer:
         self._clock, self._chance, self._background = clock, chance, background
         self._deadline_s = deadline_s
         self._running: asyncio.Task[WarmReport] | None = None
-        self._retry_wanted = self._retrying = self._stopped = False
+        self._retry_wanted = self._retrying = self._stopped = self._exhausted = False
         self._retry: asyncio.Task[object] | None = None
         self.last: WarmReport | None = None
         self.degraded, self.denied = "", False
@@ -144,7 +146,7 @@ class Warmer:
         with metered(background=True) as scope:
             await self._load(tally)
         self.last, self._retry_wanted = self._report(tally, scope, started), tally.retry
-        self.degraded, self.denied = tally.degraded(), tally.denied
+        self.degraded, self.denied, self._exhausted = tally.degraded(), tally.denied, tally.exhausted
         if tally.retry and not self._retrying and not self._stopped:
             self._retrying = True
             self._background.spawn(f"warm again {self._actor}", self._again)
@@ -191,6 +193,8 @@ class Warmer:
         delay, self._retry = FIRST_RETRY_S, asyncio.current_task()
         try:
             while self._retry_wanted and not self._stopped:
+                if self._exhausted:  # warming again is optional, and the quota is the turns'
+                    delay = LAST_RETRY_S
                 await self._clock.sleep(delay * self._chance.uniform(0.8, 1.2))
                 await self.run()
                 delay = min(delay * 2, LAST_RETRY_S)

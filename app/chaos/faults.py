@@ -70,6 +70,10 @@ KINDS: Final[Mapping[str, Kind]] = {
         "hour", 2, "every message to one chat ends in Telegram's own failure for 30 to 50 minutes"
     ),
     "clock_skewed": Kind("hour", 6, "a container starts with its clock up to 10 minutes off"),
+    # for each call; below the others, so that the seeds of old go on to draw those as they did
+    "store_denied": Kind("store", 0.001, "refused: no permission"),
+    "store_exhausted": Kind("store", 0.004, "refused: over quota"),
+    "store_no_index": Kind("store", 0.004, "a query of warming is refused: it needs an index"),
 }
 """All kinds of fault."""
 

@@ -15,8 +15,10 @@ from actors.stores import (
     SkillRun,
     SkillStatsStore,
     StatsBatch,
+    StoreDenied,
     StoreDown,
     StoreError,
+    StoreExhausted,
     TurnWrite,
     TurnWritten,
     UpdateRecord,
@@ -32,6 +34,12 @@ T = TypeVar("T")
 
 DEADLINE_S: Final = 4.0  # as the real adapters': a call ends within it
 WAY_S: Final = (0.002, 0.015)  # one way to the store
+
+
+class IndexMissing(StoreDenied):
+    """As the adapter's: the store says no to this query alone."""
+
+    shut_out = False
 
 
 class StoreLine:
@@ -52,7 +60,7 @@ class StoreLine:
         turn: int | None = None,
     ) -> T:
         """Have `work` done by the store. `session` names the chat whose session it writes, `turn` whose turn."""
-        fault = self._draw(session)
+        fault = self._draw(session, query=where.startswith("shard:"))
         if fault or container.loop.time() < self.down_until_s:
             self._ledger.trouble(where)
         try:
@@ -72,8 +80,10 @@ class StoreLine:
         if turn is not None:
             self._ledger.causes.hit(turn, "record lost")
 
-    def _draw(self, session: int | None) -> str:
+    def _draw(self, session: int | None, *, query: bool) -> str:
         fault = self._faults.draw("store")
+        if fault == "store_no_index" and not query:
+            return self._faults.not_applicable(fault)
         if fault == "store_contention" and (session is None or session not in self.database.tables.sessions):
             return self._faults.not_applicable(fault)
         return fault
@@ -106,6 +116,12 @@ class StoreLine:
         match fault:
             case "store_unavailable":
                 raise StoreDown("unavailable")
+            case "store_denied":
+                raise StoreDenied("permission denied")
+            case "store_exhausted":
+                raise StoreExhausted("over quota")
+            case "store_no_index":
+                raise IndexMissing("the query requires an index")
             case "store_slow":
                 await asyncio.sleep(self._dice.uniform(0.5, DEADLINE_S - 0.1))
             case "store_hang":

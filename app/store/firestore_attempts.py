@@ -65,7 +65,7 @@ class Attempts:
 
     def _tries(self) -> AsyncIterator[stamina.Attempt]:
         tries: AsyncIterator[stamina.Attempt] = stamina.retry_context(
-            on=self._again,
+            on=lambda error: again_after(error, self._limits),
             attempts=self._limits.attempts,
             timeout=None,  # the budget around it bounds the attempt that runs, too
             wait_initial=_WAIT_FIRST_S,
@@ -73,12 +73,6 @@ class Attempts:
             wait_jitter=_WAIT_JITTER_S,
         )
         return tries
-
-    def _again(self, error: Exception) -> bool | float:
-        """Whether to try again; a number says after how many seconds, instead of the usual."""
-        if isinstance(error, Exhausted):
-            return self._limits.exhausted_wait_s * random.uniform(1.0, 2.0)
-        return isinstance(error, StoreDown) and not isinstance(error, NotOpen)
 
     async def _attempt(self, attempt: Attempt[T], failed: Callable[[int], None], *, first: bool) -> T:
         async with self._slots:
@@ -111,6 +105,13 @@ class Attempts:
                 return await _ours(call)
         except TimeoutError as error:
             raise PastDeadline(f"Firestore did not answer in {self._limits.attempt_s:g} s") from error
+
+
+def again_after(error: Exception, limits: Limits) -> bool | float:
+    """Whether to try again; a number says after how many seconds, instead of the usual."""
+    if isinstance(error, Exhausted):
+        return limits.exhausted_wait_s * random.uniform(1.0, 2.0)
+    return isinstance(error, StoreDown) and not isinstance(error, NotOpen)
 
 
 async def _ours(call: Awaitable[T]) -> T:

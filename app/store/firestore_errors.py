@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import grpc
 
-from actors.stores import StoreDenied, StoreDown, StoreError, StoreTooLarge
+from actors.stores import StoreDenied, StoreDown, StoreError, StoreExhausted, StoreTooLarge
 
 Code = grpc.StatusCode
 
@@ -27,7 +27,7 @@ class PastDeadline(StoreDown):
     """No answer within the attempt's deadline."""
 
 
-class Exhausted(StoreDown):
+class Exhausted(StoreExhausted):
     """RESOURCE_EXHAUSTED: over quota, or more writes than the database takes now."""
 
 

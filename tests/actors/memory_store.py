@@ -15,7 +15,6 @@ from actors.stores import (
     SessionBatch,
     SessionRecord,
     SessionStore,
-    StoreDenied,
     StoreDown,
     StoreError,
     StoreTooLarge,
@@ -124,7 +123,8 @@ class MemorySessionStore(SessionStore, WarmStore):
         self.image_most = 1 << 60  # bytes of blobs that it takes
         self.plan: dict[str, deque[Mishap | None]] = defaultdict(deque)
         self.unstorable: dict[str, StoreError] = {}  # what becomes of updates of a group, by key
-        self.down, self.refusal = False, ""
+        self.down = False
+        self.refusal: StoreError | None = None
         self.latency_s = 0.0
         self.calls: Counter[str] = Counter()
         self.injected: Counter[str] = Counter()
@@ -291,8 +291,8 @@ class MemorySessionStore(SessionStore, WarmStore):
         return answer
 
     def _mishap(self, method: str) -> Mishap | None:
-        if self.refusal:
-            raise StoreDenied(self.refusal)
+        if self.refusal is not None:
+            raise self.refusal
         if self.down:
             return "before"
         return self.plan[method].popleft() if self.plan[method] else self.chaos(method)

@@ -4,8 +4,10 @@ import asyncio
 
 import pytest
 
-from actors.image_keeper import CLOSE_S, PAUSE_S, TICK_S
+from actors.image_keeper import CLOSE_S, FORGET_S, PAUSE_S, SHED_S, TICK_S
+from actors.stores import StoreExhausted
 from actors.warm_ports import BLOB_MOST
+from contracts.sessions import ForgetChat, LoadSession
 from tests.actors.image_kit import (
     NAME,
     SOON_S,
@@ -42,6 +44,30 @@ async def test_images_are_written_within_a_budget(world: World) -> None:
         await asyncio.sleep(5.0)
     assert 9 <= world.now.store.calls["write_image"] <= 10
     assert world.now.store.calls["changed_sessions"] <= 11
+
+
+async def test_over_quota_the_image_waits_before_the_turns_do(world: World) -> None:
+    """Warming is optional: for a minute the store's calls are left to the turns (C5), then it is written."""
+    await wrote(world, range(20))
+    await asyncio.sleep(SOON_S + PAUSE_S)  # one is written, and the next would be at once
+    world.now.store.refusal = StoreExhausted("over quota")
+    await world.ask(LoadSession(chat=500))
+    world.now.store.refusal = None
+    await wrote(world, range(20, 40))
+    await asyncio.sleep(SHED_S - TICK_S)
+    assert (1, 1) == (world.now.store.calls["write_image"], world.counted()["images_shed"])
+    await asyncio.sleep(2 * TICK_S)
+    assert 2 == world.now.store.calls["write_image"]
+
+
+async def test_over_quota_what_was_forgotten_leaves_the_image_all_the_same(world: World) -> None:
+    """That is no option: only what nobody waits for is shed."""
+    await wrote(world, range(20))
+    await asyncio.sleep(SOON_S)
+    world.now.shard.store_failed(StoreExhausted("over quota"))
+    await world.ask(ForgetChat(chat=7))
+    await asyncio.sleep(FORGET_S + TICK_S)
+    assert 7 not in imaged(world)
 
 
 async def test_a_large_shard_waits_for_a_tenth_of_it(world: World) -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from actors.stores import StoreDenied, StoreDown, StoreError
+from actors.stores import StoreDenied, StoreDown, StoreError, StoreExhausted
 from actors.warming import LAST_RETRY_S, Plan, Tally, Warmer, WarmFailed
 from contracts.warming import WarmStatus
 from tests.actors.fakes import KitBackground, SeededChance, VirtualClock
@@ -119,6 +119,16 @@ async def test_what_can_come_back_is_tried_again_until_it_is_warm(error: StoreEr
         <= LAST_RETRY_S * 1.2 + 1
     )
     assert not background.tasks
+
+
+async def test_over_quota_the_next_pass_waits_for_a_minute() -> None:
+    """Warming again is optional, so it does not spend what turns need (C5)."""
+    background, plan = KitBackground(), Passes(StoreExhausted("over quota"), StoreDown("away"))
+    under_way = warmer(plan, background)
+    await under_way.run()
+    await asyncio.sleep(1_000.0)
+    assert plan.at[1] - plan.at[0] >= LAST_RETRY_S * 0.8
+    assert under_way.degraded == ""
 
 
 @pytest.mark.parametrize("error", [StoreDenied("no"), WarmFailed("no", retry=False), ValueError("defect")])

@@ -9,6 +9,8 @@ import pytest
 from actors.stores import Appended, SessionRecord, StoreDenied, StoreDown, TurnWrite, VersionConflict
 from actors.warm_ports import StoredImage
 from app.store.firestore import FirestoreSessionStore
+from app.store.firestore_attempts import Limits, again_after
+from app.store.firestore_errors import Exhausted, NotOpen
 from tests.app.store.firestore_rig import HUNG, SWIFT, TWICE, Rig, accepted, opened, run, shipped_indexes
 from tests.faultproxy import Fault, FaultProxy
 
@@ -97,6 +99,15 @@ async def test_a_quota_is_waited_for(twice: Rig, proxy: FaultProxy) -> None:
     proxy.inject(Fault("refuse", times=1, status=grpc.StatusCode.RESOURCE_EXHAUSTED))
     await twice.sessions.read_chat(7)
     assert proxy.calls["BatchGetDocuments"] == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "least_s", "most_s"),
+    [(Exhausted("over quota"), 1.0, 2.0), (StoreDown("contended"), 0.0, 1.0), (NotOpen("closed"), 0.0, 0.0)],
+)
+def test_a_quota_is_backed_off_from_for_longer(error: StoreDown, least_s: float, most_s: float) -> None:
+    """A second or two, where whatever else failed is tried again in its usual pace, or not at all (C5)."""
+    assert all(least_s <= again_after(error, Limits()) <= most_s for _ in range(100))
 
 
 async def test_a_stream_cut_midway_is_read_again_whole(rig: Rig, proxy: FaultProxy) -> None:

@@ -106,12 +106,12 @@ async def test_ready_when_the_first_warm_met_its_deadline() -> None:
 async def test_not_ready_when_the_store_refuses_us() -> None:
     """An expired key helps itself in no retry: 503 with the cause as the shard tells it, until it serves one (C3)."""
     container = World().make()
-    container.store.refusal = "key expired"
+    container.store.refusal = StoreDenied("key expired")
     async with service() as web:
         await container.shard.start()
         web.shards[0].statistics = container.shard.statistics()
         await _until(web, 503, b"warm image: key expired\n")
-        container.store.refusal = ""
+        container.store.refusal = None
         await container.shard.ask(encode(LoadSession(chat=CHAT)))
         web.shards[0].statistics = container.shard.statistics()
         web.clock.now += 1.5
