@@ -20,6 +20,7 @@ SESSIONS: Final = "SessionCacheActor"
 AGENT: Final = "ChatAgent"
 GATEWAY: Final = "TelegramGateway"
 """No actor: the server that takes Telegram's updates in."""
+UNREACHED: Final = "unreachable: "  # how the error of an actor begins that could not be asked
 
 
 class UnknownActor(Exception):
@@ -57,6 +58,11 @@ class Fleet:
         if not chosen:
             raise UnknownActor(f"{actor[:60]} has no shard {shard}")
         return chosen
+
+
+def is_unreached(error: str) -> bool:
+    """Whether a report's error says that its actor could not be asked at all."""
+    return error.startswith(UNREACHED)
 
 
 def is_known(actor: str) -> bool:
@@ -117,7 +123,7 @@ async def _within(member: Member, ask: Callable[[Member], Awaitable[T]], deadlin
 
 def _unreached(member: Member, reason: str) -> str:
     log.warning("actor_unreachable", actor=member.actor, shard=member.shard, error=reason)
-    return f"unreachable: {reason}"[:300]
+    return f"{UNREACHED}{reason}"[:300]
 
 
 def _plain(name: str) -> str:

@@ -1,17 +1,17 @@
 """`/health`, `/livez`, `/readyz` and `/metrics`, from what the actors tell of themselves."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import structlog
 from aiohttp import web
 
 from actors.ports import Clock
-from app.fleet import Fleet, stats_of, warm_all
+from app.fleet import Fleet, is_unreached, stats_of, warm_all
 from app.metrics import CONTENT_TYPE, Metrics
 from app.web.answers import as_json, plainly
-from contracts.warming import ActorStats
+from contracts.warming import ActorStats, WarmReport
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +33,7 @@ class FirstWarm:
         if self.ended.is_set():
             return
         try:
-            await warm_all(self._fleet.members, self._deadline_s)
+            _alarm(await warm_all(self._fleet.members, self._deadline_s))
         except Exception:  # I6: a defect in warming must not keep the service from serving
             log.exception("first_warm_defect")
         finally:
@@ -104,6 +104,17 @@ class Health:
         known = await self._view.get()
         page = self._metrics.page([stats for stats in known.values() if isinstance(stats, ActorStats)])
         return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE})
+
+
+def _alarm(reports: Sequence[WarmReport]) -> None:
+    """An actor that can't be reached at all is an operator's matter: its containers may crash as they start (D7)."""
+    away = [_label(report) for report in reports if any(map(is_unreached, report.errors))]
+    if away:
+        log.error("actors_unreachable", actors=away)
+
+
+def _label(report: WarmReport) -> str:
+    return report.actor if report.shard is None else f"{report.actor}[{report.shard}]"
 
 
 def health_of(known: Statistics) -> Mapping[str, object]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from actors.ports import Unreachable
 from actors.stores import StoreDenied, StoreTooLarge
@@ -101,6 +102,17 @@ async def test_ready_when_the_first_warm_met_its_deadline() -> None:
     """An actor that hangs keeps nobody from serving."""
     async with service(slow_warm=asyncio.Event(), warm_deadline_s=0.02) as web:
         await _until_ready(web)
+
+
+async def test_an_actor_that_cannot_be_reached_at_the_start_raises_an_alarm() -> None:
+    """An error in the log names it (D7): its containers may crash as they start; updates are taken all the same."""
+    with capture_logs() as lines:
+        async with service(warm_failure=Unreachable("no container")) as web:
+            await _until_ready(web)
+    alarms = [line for line in lines if line["log_level"] == "error"]
+    assert [("actors_unreachable", ["SkillRegistryActor"])] == [
+        (each["event"], each["actors"]) for each in alarms
+    ]
 
 
 async def test_not_ready_when_the_store_refuses_us() -> None:
