@@ -7,6 +7,7 @@ import msgspec
 import structlog
 
 from actors import prompting
+from actors.agent_loop import NOTICE, converse
 from actors.cache import Cache
 from actors.cache_values import CacheStats, Versioned
 from actors.coherence import CATALOG_LATE_S, SKILL_WAIT_S
@@ -16,6 +17,7 @@ from actors.insist import insist
 from actors.matching import SkillIndex
 from actors.ports import Background, Clock, Completion, Model, ModelError, Unreachable
 from actors.refs import SkillRegistryRef
+from actors.tools import Tools
 from actors.warming import Tally, WarmFailed
 from contracts.faults import Fault, SkillNotFound
 from contracts.sessions import SessionPatch, TurnClaimed
@@ -31,7 +33,6 @@ SKILLS_BYTES = 8 * 1024 * 1024  # some hundred skills of the largest size seen i
 MODEL_BUDGET_S = 45.0  # below the 60 s that a Modal input may take
 ANSWER_CHARACTERS = 120_000  # above what the renderer sends, which says that it cut; below the store's 1 MiB
 REMEMBERED_CHARACTERS = 16_000  # of one message: a long answer must not push all others out of the history
-NOTICE = "I could not answer this just now. Please try again in a moment."
 
 
 class RegistryAway(Exception):
@@ -59,6 +60,7 @@ class Answering:
         count: Callable[[str], None],
     ) -> None:
         self._registry, self._model, self._clock = skills, model, clock
+        self._tools = Tools(skills)
         self._background, self._count = background, count
         self._skills: Cache[str, Skill] = Cache(
             max_bytes=SKILLS_BYTES, ttl_s=SKILL_TTL_S, weigh=_weigh, clock=clock, name="skills"
@@ -235,11 +237,9 @@ class Answering:
         asked = prompting.prompt(self._prefix, self.catalog, turn.session, task, skill)
         try:
             async with asyncio.timeout(MODEL_BUDGET_S):
-                completion = await self._model.answer(asked)
+                completion = await converse(self._model, asked, self._tools, self._count)
         except TimeoutError:
             raise ModelError(f"no answer within {MODEL_BUDGET_S:g} s", notice=NOTICE, retry=True) from None
-        if not completion.text.strip():
-            raise ModelError("empty answer", notice=NOTICE, retry=True)
         self._count("model_answers")
         return msgspec.structs.replace(completion, text=_cut(completion.text))
 

@@ -73,6 +73,9 @@ KINDS: Final[Mapping[str, Kind]] = {
     # for each call; below the others, so that the seeds of old go on to draw those as they did
     "store_denied": Kind("store", 0.001, "refused: no permission"),
     "store_exhausted": Kind("store", 0.004, "refused: over quota"),
+    "model_tools": Kind(
+        "model", 0.030, "the model calls tools, some of which do not exist, and may not stop"
+    ),
     "store_no_index": Kind("store", 0.004, "a query of warming is refused: it needs an index"),
 }
 """All kinds of fault."""

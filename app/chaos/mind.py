@@ -20,11 +20,12 @@ from app.chaos.faults import Faults
 from app.chaos.ledger import Ledger
 from app.telegram.simulator_ports import SeededChance
 from contracts.skills import SkillSummary
-from contracts.turns import Chunk, Entity
+from contracts.turns import Chunk, Entity, ToolCall
 
 HANG_S: Final = 120.0  # longer than a turn's model budget
 PARAGRAPHS: Final = (1, 1, 1, 1, 2, 2, 3, 4)
 MOST_CHUNKS: Final = 5
+MORE_CALLS: Final = 0.6  # how likely a model that has called tools calls some again, offered or not
 
 EDITION_S: Final = (20.0, 200.0)  # around the bound within which a change has to be everywhere
 SKILLS: Final = ("brainstorming", "debugging", "planning", "reviewing", "translating")
@@ -43,7 +44,7 @@ class ChaosModel(Model):
 
     async def answer(self, prompt: Prompt) -> Completion:
         """Answer; raises ModelError."""
-        if prompt.skill_body:
+        if prompt.skill_body and not prompt.messages[-1].tool_results:  # as the turn began with it
             self._ledger.used(int(prompt.skill_body.rpartition(" ")[2]))
         fault = self._faults.draw("model")
         return await self._container.reach(self._think(prompt, fault), HANG_S)
@@ -62,9 +63,23 @@ class ChaosModel(Model):
                 await asyncio.sleep(self._dice.uniform(10.0, 40.0))
             case "model_hangs":
                 await asyncio.sleep(HANG_S)
-        asked = prompt.messages[-1].text[:80]
+            case "model_tools":
+                return self._calling()
+        if prompt.messages[-1].tool_results and self._dice.random() < MORE_CALLS:
+            return self._calling()
+        asked = next(each.text for each in reversed(prompt.messages) if not each.tool_results)[:80]
         paragraphs = (f"Paragraph {n} about: {asked}" for n in range(self._dice.choice(PARAGRAPHS)))
         return Completion(text="\n\n".join(paragraphs))
+
+    def _calling(self) -> Completion:
+        """Calls of a skill that is there, of a file that is not, and of what is no tool."""
+        name = self._dice.choice(SKILLS)
+        calls = (
+            ToolCall(id="1", name="read_skill", arguments=f'{{"name": "{name}"}}'),
+            ToolCall(id="2", name="read_skill_file", arguments='{"skill": "planning", "path": "../x"}'),
+            ToolCall(id="3", name="no_such_tool", arguments="["),
+        )
+        return Completion(text="", tool_calls=calls[: self._dice.randint(1, 3)], stop="tools")
 
 
 class MarkingRenderer(Renderer):

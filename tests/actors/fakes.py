@@ -204,8 +204,8 @@ class FakeModel(Model):
 
     def __init__(self, life: Life | None = None) -> None:
         self._life = life or Life()
-        self.script: deque[str | Exception] = deque()
-        self.chaos: Callable[[Prompt], str | Exception | None] = lambda _: None
+        self.script: deque[str | Exception | Completion] = deque()
+        self.chaos: Callable[[Prompt], str | Exception | Completion | None] = lambda _: None
         self.took_s = 0.0
         self.asked: list[Prompt] = []
         self.refused: ModelError | None = None
@@ -225,7 +225,7 @@ class FakeModel(Model):
         said = said if said is not None else f"echo: {prompt.messages[-1].text}"
         if isinstance(said, Exception):
             raise said
-        return Completion(text=said)
+        return said if isinstance(said, Completion) else Completion(text=said)
 
     async def close(self) -> None:
         pass  # nothing to give back

@@ -23,7 +23,17 @@ from contracts.sessions import (
     TurnsStranded,
     UpdateAccepted,
 )
-from contracts.skills import Catalog, GetCatalog, GetSkill, ReportRun, RunRecorded, Skill, SkillSummary
+from contracts.skills import (
+    Catalog,
+    GetCatalog,
+    GetResource,
+    GetSkill,
+    ReportRun,
+    Resource,
+    RunRecorded,
+    Skill,
+    SkillSummary,
+)
 from contracts.turns import Incoming, Session
 from tests.actors.fakes import (
     BarRenderer,
@@ -111,6 +121,7 @@ class Registry(Transport):
         self.fingerprint = "f"
         self.asked: list[Message] = []
         self.hangs, self.latency_s = False, 0.0
+        self.menu = b"Soup."
         self.runs: list[ReportRun] = []
 
     async def ask(self, frame: bytes) -> bytes:
@@ -132,6 +143,10 @@ class Registry(Transport):
                 return Catalog(fingerprint=self.fingerprint, skills=tuple(known))
             case GetSkill(name=name):
                 return self.skills.get(name) or SkillNotFound(name=name, suggestions=("cook",))
+            case GetResource(skill=skill, path="menu.txt"):
+                return Resource(skill=skill, path="menu.txt", content=self.menu)
+            case GetResource():
+                return Fault(detail="no such file")
             case ReportRun():
                 self.runs.append(request)
                 return RunRecorded(skill=request.skill)

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from actors.answering import ANSWER_CHARACTERS, MODEL_BUDGET_S, NOTICE, REMEMBERED_CHARACTERS
+from actors.agent_loop import NOTICE
+from actors.answering import ANSWER_CHARACTERS, MODEL_BUDGET_S, REMEMBERED_CHARACTERS
 from actors.chat_agent import ChatAgentOptions
 from actors.coherence import SKILL_WAIT_S
 from actors.commands import GAVE_UP
