@@ -69,8 +69,8 @@ async def _sweep_shard(shard: SessionShardRef, agent: ChatAgentRef) -> int:
     """Sweep one shard; one that does not answer keeps no other from being swept."""
     try:
         chats = await _stranded(shard)
-    except Unreachable as away:
-        log.warning("sweep_failed", error=str(away))
+    except Unreachable as away:  # an alarm: for as long as this goes on, the shard accepts nothing (D7)
+        log.error("sweep_failed", shard=shard.name, error=str(away))
         return 0
     return await _handed(chats, agent)
 
@@ -81,8 +81,8 @@ async def _handed(chats: Iterable[int], agent: ChatAgentRef) -> int:
         for chat in chats:
             await agent.take_turn(chat)
             handed += 1
-    except Unreachable as away:  # an alarm: for as long as this goes on, the shard accepts nothing (D7)
-        log.error("sweep_failed", shard=shard.name, error=str(away))
+    except Unreachable as away:
+        log.warning("sweep_failed", error=str(away))
     return handed
 
 

@@ -57,9 +57,13 @@ class Place:
             self.process.kill()
         await self.process.wait()
 
+    def printed(self) -> str:
+        """All that was told to the log here."""
+        return self.log.read_text("utf-8")
+
     def leases_of_the_dead(self) -> set[str]:
         """The leases under which whoever was killed here last has worked, by what he told his log."""
-        return leases_in(self.log.read_text("utf-8").splitlines())
+        return leases_in(self.printed().splitlines())
 
     async def end(self) -> int:
         """SIGTERM, and wait; gives the exit code."""

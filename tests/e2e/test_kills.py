@@ -17,6 +17,7 @@ from app.telegram.simulator import TelegramSimulator
 from app.telegram.simulator_faults import CallFault
 from tests.e2e.conftest import Environ
 from tests.e2e.kill_kit import Plan, besieged, states
+from tests.e2e.kill_leaks import leaks
 from tests.e2e.kill_place import Place
 from tests.waiting import until
 
@@ -98,6 +99,7 @@ def siege_of(
                 verdict = await siege.run()
                 assert [] == verdict.problems, "\n".join(map(str, verdict.problems))
                 assert len(siege.accepted) == verdict.turns == plan.turns
+                assert [] == list(leaks(siege.telegram.token, siege.places, environ))
             except BaseException as failure:
                 failure.add_note(_again(plan, request))
                 raise
