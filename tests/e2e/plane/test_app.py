@@ -2,10 +2,13 @@
 
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 import pytest_asyncio
 
 from app.fleet import AGENT, GATEWAY, SESSIONS, SKILLS
+from contracts.base import PROTOCOL
+from contracts.codec import read_warm_report
 from contracts.warming import ActorStats, StoreUse
 from tests.app.plane.kit import ROOT, until
 from tests.e2e.plane.kit import ACTORS, REPLY_S, OnPlane, on_plane
@@ -63,6 +66,18 @@ async def test_an_admins_script_warms_every_actor_and_reads_its_report(app: OnPl
     assert dict.fromkeys(ACTORS, "warm") == {name: report["status"] for name, report in reports.items()}
     assert reports[SKILLS]["loaded"] == reports[SKILLS]["requested"] > 0
     assert 0 == reports[SESSIONS]["shard"]
+
+
+@pytest.mark.parametrize("name", ACTORS)
+async def test_a_container_is_asked_by_another_version(app: OnPlane, name: str) -> None:
+    """A caller's new message is answered `Unsupported` with our version; fields that we do not know are passed over."""
+    actor = app.actor(name)
+    unknown = await actor.ask.remote.aio(msgspec.msgpack.encode({"type": "message.of.tomorrow", "chat": 1}))
+    assert {"type": "fault.unsupported", "version": PROTOCOL}.items() <= msgspec.msgpack.decode(
+        unknown
+    ).items()
+    more = msgspec.msgpack.encode({"type": "warm", "force": False, "budget_of_tomorrow": {"ms": 5}})
+    assert "warm" == read_warm_report(await actor.warm.remote.aio(more)).status
 
 
 async def test_a_conversation_goes_through_the_servers_address(app: OnPlane) -> None:

@@ -81,12 +81,16 @@ async def test_without_capacity_messages_are_accepted_and_wait(app: OnPlane, inj
 
 @pytest.mark.timeout(120)  # a few seconds; a deploy and eight containers on a busy machine take longer
 async def test_a_rolling_deploy_answers_every_message_once_and_in_order(app: OnPlane) -> None:
-    """Turns end in the code that they began in, messages that come meanwhile wait, and then the new code answers."""
+    """Turns end in the code that they began in, messages that come meanwhile wait, and then the new code answers.
+
+    The two speak different versions of the protocol with one another (E1).
+    """
     app.hold.touch()
     begun = _turns_begun(app)
     app.say(ROLLED)
     await until(lambda: begun + len(ROLLED) == _turns_begun(app))
-    deploy = asyncio.create_task(app.deploy(copy_of_the_code(app.home, "v2"), FIRSTLIGHT_SHARDS="2"))
+    new = copy_of_the_code(app.home, "v2", protocol=2)
+    deploy = asyncio.create_task(app.deploy(new, FIRSTLIGHT_SHARDS="2"))
     await _talk_during(app, deploy)
     await until(lambda: {1, 2} == app.versions(AGENT) and {2} == app.versions(GATEWAY))
     app.hold.unlink()

@@ -31,13 +31,29 @@ OfflineModel = _Answering
 '''
 
 
-def copy_of_the_code(folder: Path, version: str) -> Path:
-    """Copy what is deployed, its offline model naming `version` in each answer; gives the copy's root."""
+def copy_of_the_code(folder: Path, version: str, *, protocol: int = 1) -> Path:
+    """Copy what is deployed, its offline model naming `version` in each answer; gives the copy's root.
+
+    From protocol 2 on, every message has a field that protocol 1 does not know.
+    """
     tree = folder / version
     for package in PACKAGES:
         shutil.copytree(ROOT / package, tree / package, ignore=shutil.ignore_patterns("__pycache__"))
     for file in FILES:
         shutil.copy(ROOT / file, tree / file)
+    if protocol > 1:
+        _speak(tree / "contracts" / "base.py", protocol)
     with (tree / "app/llm/offline.py").open("a") as model:
         model.write(MODEL.format(version=version, hold=HOLD, began=BEGAN))
     return tree
+
+
+def _speak(base: Path, protocol: int) -> None:
+    """Give each message one more field; what the stores keep is no message."""
+    text = base.read_text().replace("PROTOCOL: Final = 1", f"PROTOCOL: Final = {protocol}")
+    head, parted, tail = text.partition("class Message(msgspec.Struct, frozen=True, ")
+    doc, closed, rest = tail.partition('default.\n    """\n')
+    assert closed, f"{base} has changed: there is no class Message as it was"
+    base.write_text(
+        f'{head}{parted}kw_only=True, {doc}{closed}\n    since_protocol_{protocol}: str = "new"\n{rest}'
+    )
