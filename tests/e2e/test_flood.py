@@ -11,6 +11,10 @@ import pytest
 
 from actors.meter import Meter
 from actors.stores import UpdateRecord
+from app.chaos.siege.crowd import ASK
+from app.chaos.siege.evidence import against_transcript
+from app.chaos.siege.judging import ALL, STATES
+from app.chaos.siege.stage import PACE
 from app.settings import load
 from app.store.database import choose
 from app.telegram.simulator import TelegramSimulator
@@ -20,8 +24,6 @@ from app.telegram.simulator_methods import Webhook
 from app.telegram.simulator_ports import ScaledClock
 from app.telegram.simulator_webhook import webhook_delivery
 from tests.commands import free_port
-from tests.e2e.kill_kit import ALL, PACE, STATES
-from tests.e2e.kill_verdict import ASK, against_transcript
 from tests.e2e.kit import SECRET, ended, serving
 
 CONNECTIONS: Final = 100
@@ -96,7 +98,11 @@ async def _problems(
             if len(own[chat]) != most
         ),
         *(f"{each.key} is {each.state}" for each in records if each.state != "answered"),
-        *(problem for chat in said for problem in against_transcript(chat, own[chat], telegram)),
+        *(
+            str(problem)
+            for chat in said
+            for problem in against_transcript(chat, own[chat], telegram.replies(chat))
+        ),
     ]
 
 

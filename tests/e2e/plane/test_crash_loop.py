@@ -5,10 +5,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from app.fleet import GATEWAY
 from app.plane import Plane
 from tests.app.plane.kit import until
 from tests.e2e.kit import SECRET
-from tests.e2e.plane.kit import APP, GATEWAY, on_plane
+from tests.e2e.plane.kit import APP, on_plane
 from tests.e2e.plane.tree import copy_of_the_code
 
 pytestmark = [pytest.mark.modal, pytest.mark.soak]
