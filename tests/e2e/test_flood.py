@@ -31,7 +31,8 @@ CHATS: Final = range(1, 41)
 REFUSAL: Final = "Wrong response from the webhook: 429 Too Many Requests"
 RETRY_S: Final = 5.0
 FLOODED: Final = 1
-SLOW: Final = CallFault(kind="slow", method="sendMessage", seconds=0.4)
+SLOW: Final = CallFault(kind="slow", method="sendMessage", seconds=12.0)
+"""Three of our seconds: the flood is in by then."""
 
 
 @pytest.mark.slow

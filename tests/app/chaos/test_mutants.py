@@ -28,7 +28,7 @@ CASES: dict[str, tuple[type[Mutant], Plan, str]] = {
     ),
     "a store that compares no versions of sessions": (
         with_database(mutants.OverwritesSessions),
-        plan("store_contention"),
+        plan("store_contention", minutes=6),
         "I4 overwritten",
     ),
     "a store that gives mailboxes in the wrong order": (
