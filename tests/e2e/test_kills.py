@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import signal
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -19,6 +20,7 @@ from tests.e2e.conftest import Environ
 from tests.e2e.kill_kit import Plan, besieged, states
 from tests.e2e.kill_leaks import leaks
 from tests.e2e.kill_place import Place
+from tests.e2e.kit import READY_S
 from tests.waiting import until
 
 SEED = os.environ.get("KILLS_SEED")
@@ -52,6 +54,16 @@ async def test_sigterm_while_warming_ends_a_service_in_order(place: Place) -> No
     """It listens before it is warm, so from then on it has turns that it must not drop."""
     await place.listening()
     assert 0 == await place.end()
+
+
+async def test_sigint_ends_a_service_in_order(place: Place) -> None:
+    """Ctrl-C is an order to end, too: no traceback, and exit code 0 (D1)."""
+    await place.listening()
+    assert place.process is not None
+    place.process.send_signal(signal.SIGINT)
+    async with asyncio.timeout(READY_S):
+        assert 0 == await place.process.wait()
+    assert "Traceback" not in place.printed()
 
 
 @pytest.mark.soak
