@@ -191,7 +191,7 @@ LEASE: Final = (
         DOCS,
         "cleared=(_lease_path(record.key), _wait_path(record.key))",
         "cleared=(_wait_path(record.key),)",
-        "tests/app/store/test_conformance_turns.py::test_an_ended_turn_leaves_the_mailbox_and_its_lease[firestore-answered]",
+        "tests/app/store/test_firestore_documents.py::test_an_ended_update_expires",
     ),
     Break(
         "firestore: a lease is as old as its first writing",

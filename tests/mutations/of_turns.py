@@ -273,7 +273,7 @@ LEASE: Final = (
         MAILBOX,
         "stored = None  # it was written late, after its turn had ended",
         "pass",
-        "tests/actors/turns/test_two_owners.py::test_a_lease_that_is_stored_after_its_turn_has_ended_holds_nobody_up",
+        "tests/actors/test_mailbox.py::test_a_lease_that_was_written_after_its_turn_had_ended_is_nobodys",
     ),
     Break(
         "a lease is believed after another owner moved the turn on",
