@@ -85,19 +85,41 @@ class TurnJournal:
         return outcomes
 
     async def _append_all(self, records: Mapping[int, UpdateRecord]) -> dict[int, Outcome]:
+        """Append by one call; where nobody here knows how many wait, the first is to tell before the others follow."""
         outcomes: dict[int, Outcome] = {}
         new: dict[int, UpdateRecord] = {}
+        later: dict[int, UpdateRecord] = {}
         arriving: defaultdict[int, set[str]] = defaultdict(set)
         for number, record in records.items():
             if answer := self._known(record, arriving[record.chat]):
                 outcomes[number] = answer
+            elif arriving[record.chat] and self._store.mailboxes.get(record.chat) is None:
+                later[number] = record
             else:
                 new[number] = record
                 arriving[record.chat].add(record.key)
         appended = await self._store.append_all([*new.values()]) if new else ()
         for number, each in zip(new, appended, strict=True):
             outcomes[number] = each if isinstance(each, StoreError) else self._appended(each)
-        return outcomes
+        return outcomes | await self._append_later(later, outcomes, new) if later else outcomes
+
+    async def _append_later(
+        self,
+        later: Mapping[int, UpdateRecord],
+        outcomes: Mapping[int, Outcome],
+        first: Mapping[int, UpdateRecord],
+    ) -> dict[int, Outcome]:
+        """Append what waited for the first of its chat; where the store did not answer for that, it is not asked again."""
+        failed = {
+            record.chat: outcome
+            for number, record in first.items()
+            if isinstance(outcome := outcomes[number], StoreError) and outcome.retry
+        }
+        rest = {number: record for number, record in later.items() if record.chat not in failed}
+        spoilt: dict[int, Outcome] = {
+            number: failed[record.chat] for number, record in later.items() if record.chat in failed
+        }
+        return spoilt | await self._append_all(rest)
 
     def _known(self, record: UpdateRecord, arriving: Collection[str] = ()) -> AcceptReply | None:
         """What to answer without asking the store; `arriving` are the keys that go to the chat in the same call."""

@@ -126,6 +126,7 @@ class Cluster:
 
     async def add_shard(self, shard: int) -> Place:
         """Start an owner of a shard."""
+        self._world.ledger.owner_began(shard)
         return await self._add(
             self.shards[shard],
             lambda container: self._crew.shard(container, shard),

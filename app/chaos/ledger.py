@@ -23,7 +23,8 @@ ABSENT_STALE_S: Final = 300.0 * 1.1  # the same for an absence
 MOST_VIOLATIONS: Final = 20  # of each promise: a broken one tends to repeat itself
 UNSENT_S: Final = 900.0 + 600.0 + 600.0
 """How long a committed turn may wait: the crew's bound, a clock that is off, and the last tries on the way."""
-MAILBOX_MOST: Final = 100 + 4  # DESIGN 7, and what two owners of a shard may accept at the same moment
+MAILBOX_MOST: Final = 100  # DESIGN 7
+AT_ONCE: Final = 4  # more, which two owners of a shard may accept in the same moment
 REGISTRIES: Final = "registries"  # the place of troubles between an agent and all registries
 _CLEARING: Final = ("/clear", "/forget")
 
@@ -87,6 +88,8 @@ class Ledger:
         self._newest: dict[int, int] = {}
         self._absent_until: dict[int, float] = {}
         self._steps: dict[int, float] = {}
+        self._owners: Counter[int] = Counter()
+        self._owners_then: dict[int, int] = {}
         self._troubles: dict[str, float] = {}
         self._struck: dict[str, float] = {}
         self._telling = Telling()
@@ -109,17 +112,19 @@ class Ledger:
 
     # ------------------------------------------------------------ writes
 
+    def owner_began(self, shard: int) -> None:
+        """A shard has a new owner, who learns how many updates wait in a chat from the first that it accepts there."""
+        self._owners[shard] += 1
+
     def appended(self, record: UpdateRecord, waiting: int) -> None:
         """An update was created."""
         if record.key in self.lives:
             self.broke("I1 one end", f"{record.key} was created twice")
         self.lives[record.key] = Life(record.chat, record.state, record.reason, ended=not record.open)
+        self.step(record.chat)
         if record.open:
             self.causes.opened(record.chat, record.key)
-        self.step(record.chat)
-        self.fullest_mailbox = max(self.fullest_mailbox, waiting)
-        if waiting > MAILBOX_MOST:
-            self.broke("I7 bounded", f"{waiting} updates wait in chat {record.chat}")
+            self._count(record.chat, waiting, self._owners[record.shard])
 
     def wrote_turn(self, before: UpdateRecord, head: UpdateRecord | None, write: TurnWrite) -> None:
         """A step of a turn was written; `head` was the oldest open update of the chat then."""
@@ -164,6 +169,13 @@ class Ledger:
         """A chat's turns went on."""
         self._steps[chat] = self._now()
         self._stalled.pop(chat, None)
+
+    def _count(self, chat: int, waiting: int, owners: int) -> None:
+        self.fullest_mailbox = max(self.fullest_mailbox, waiting)
+        if waiting <= MAILBOX_MOST:
+            self._owners_then[chat] = owners
+        if waiting > MAILBOX_MOST + AT_ONCE + owners - self._owners_then.get(chat, owners):
+            self.broke("I7 bounded", f"{waiting} updates wait in chat {chat}")
 
     def _follow_chunks(self, before: UpdateRecord, chunks: tuple[Chunk, ...]) -> None:
         life, marks = self.lives[before.key], tuple(mark_of(chunk.text) for chunk in chunks)

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Final, TypeVar
 
 from actors.stores import (
@@ -176,8 +177,9 @@ class ShakySessions(SessionStore):
                 outcomes[number] = error
 
     async def read_chat(self, chat: int) -> ChatState:
-        """Read the chat."""
-        return await self._call(f"chat:{chat}", lambda: self._store.read_chat(chat))
+        """Read the chat; what can't be read can't be written either, so that a record may be lost."""
+        work = partial(self._store.read_chat, chat)
+        return await self._line.call(self._container, f"chat:{chat}", work, turn=chat)
 
     async def read_chats(self, chats: Sequence[int]) -> Mapping[int, ChatState]:
         """Read these chats."""

@@ -101,6 +101,17 @@ async def test_a_group_is_bounded_in_a_mailbox_that_is_not_known_here() -> None:
     await world.bury()
 
 
+async def test_a_new_owner_overfills_a_mailbox_by_one_update_at_most() -> None:
+    """I7: who does not know how many wait learns it from the first of a group, and refuses the others."""
+    world = World(mailbox_limit=3)
+    await world.boot()
+    await accept(world, *map(update, range(3)))
+    await world.boot()
+    results = await accept(world, *map(update, range(3, 6)))
+    assert [UpdateAccepted, MailboxFull, MailboxFull] == [type(result) for result in results]
+    await world.bury()
+
+
 @pytest.mark.parametrize(
     ("error", "fault"), [(StoreDown("slow"), StoreUnavailable), (StoreDenied("no"), StoreRefused)]
 )
@@ -119,13 +130,14 @@ async def test_an_update_that_the_store_does_not_take_spoils_no_other(
 
 @pytest.mark.parametrize("mishap", ["before", "after"])
 async def test_a_store_that_fails_fails_all_of_them(world: World, mishap: Mishap) -> None:
-    """C9: it is no acceptance of any; brought again they are accepted once, and answered in their order."""
-    group = AcceptUpdates(updates=(update(1), update(2, CHAT + 1), update(3)))
+    """C9: it is no acceptance of any; brought again they are accepted once, and answered."""
+    group = AcceptUpdates(updates=(update(1), update(2, CHAT + 1), update(3, CHAT + 2)))
     world.now.store.fail("append_all", mishap)
     assert isinstance(await world.ask(group), StoreUnavailable)
     results = await accept(world, *group.updates)
     assert {type(result) for result in results} == {UpdateAccepted if mishap == "before" else UpdateDuplicate}
-    assert (await texts(world), world.screen.texts(CHAT + 1)) == (["echo: 1", "echo: 3"], ["echo: 2"])
+    await world.settle()
+    assert [["echo: 1"], ["echo: 2"], ["echo: 3"]] == [world.screen.texts(CHAT + n) for n in range(3)]
 
 
 async def test_a_group_whose_reply_was_lost_makes_the_memory_suspect(world: World) -> None:
