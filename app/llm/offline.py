@@ -22,6 +22,7 @@ _RECALL: Final = re.compile(
     r"|(?:repeat|remember) what i (?:said|asked|wrote|told))\b",
     re.IGNORECASE,
 )
+_AFTER_SENTENCE: Final = re.compile(r"(?<=[.!?])\s")
 
 
 class OfflineModel:
@@ -71,7 +72,7 @@ def _offer(catalog: Sequence[SkillSummary], mode: str) -> str:
 
 
 def _offered(skill: SkillSummary) -> str:
-    about = re.split(r"(?<=[.!?])\s", skill.description.strip(), maxsplit=1)[0]
+    about = _AFTER_SENTENCE.split(skill.description.strip(), maxsplit=1)[0]
     return f"- **{skill.name}**: {_cut(about, _DESCRIBED_CHARS)}" if about else f"- **{skill.name}**"
 
 

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import chain, repeat
 from typing import Final
 
@@ -64,6 +65,10 @@ class Appends:
         self.connection, self._told = connection, 0
         for statement in _SET_UP:
             connection.execute(statement)
+        with suppress(
+            sqlite3.ProgrammingError
+        ):  # given no values it is compiled, here and not by the first update
+            connection.execute(_INSERTS[1])
 
     def insert(self, records: Sequence[UpdateRecord], now: float, expires_at: float) -> None:
         """Insert up to APPENDS_MOST updates, those that are there already excepted; on its own a transaction."""

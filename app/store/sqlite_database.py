@@ -12,7 +12,7 @@ from app.store.sqlite_appends import APPENDS_MOST
 from app.store.sqlite_errors import UNSTORABLE, translated
 from app.store.sqlite_schema import connect
 from app.store.sqlite_worker import Worker
-from app.store.sqlite_writer import Commit, GroupCommit, Job
+from app.store.sqlite_writer import Commit, GroupCommit, Job, nothing
 
 T = TypeVar("T")
 Query = Callable[[sqlite3.Connection], object]
@@ -79,6 +79,10 @@ class SqliteDatabase:
         """How many transactions of writes have been committed."""
         return self._commit.commits
 
+    async def open(self) -> None:
+        """Open the file for reading and for writing, so that no request has to; writes nothing to one that is there."""
+        await asyncio.gather(self._reader.call(_nothing), self._writer.call(nothing))
+
     async def append(self, record: UpdateRecord) -> Appended:
         """Append an update, in one commit with whatever else waits."""
         return cast(Appended, await self._writer.call(record))
@@ -108,6 +112,10 @@ class SqliteDatabase:
     async def close(self) -> None:
         """Finish what waits, within the deadline, and close the file; idempotent."""
         await asyncio.gather(self._reader.close(), self._writer.close())
+
+
+def _nothing(_connection: sqlite3.Connection) -> None:
+    """A query for nothing: what counts is the opening before it."""
 
 
 class _Snapshot:

@@ -1,6 +1,5 @@
 """A SQLite file as the wiring's Database."""
 
-import sqlite3
 import time
 
 from actors.stores import SessionStore, SkillStatsStore, StoreMeter
@@ -18,7 +17,7 @@ class SqliteStores:
 
     async def open(self) -> None:
         """Open the file, or make it; raises StoreDenied for a path where that can't be, StoreDown for a locked one."""
-        await self._database.read(_nothing)
+        await self._database.open()
 
     def sessions(self, meter: StoreMeter) -> SessionStore:
         """The adapter of a SessionCacheActor."""
@@ -43,10 +42,6 @@ class SqliteStores:
     async def close(self) -> None:
         """Finish what waits and close the file; idempotent."""
         await self._database.close()
-
-
-def _nothing(_connection: sqlite3.Connection) -> None:
-    """A query for nothing: what counts is the opening before it."""
 
 
 def open_from(address: SqliteAddress, settings: Settings) -> SqliteStores:

@@ -34,6 +34,10 @@ Job = UpdateRecord | Change
 """An update to append, or any other write."""
 
 
+def nothing(_: Commit) -> None:
+    """A write of nothing: when no other came with it, it opens the file and is no transaction."""
+
+
 class GroupCommit:
     """Runs batches of writes in the writer's thread; keeps its connection, and opens it anew after a fault."""
 
@@ -65,6 +69,8 @@ class GroupCommit:
 
     def _commit(self, jobs: Sequence[Job]) -> list[object]:
         appends = self._appends = self._appends or Appends(self._connect())
+        if all(job is nothing for job in jobs):
+            return [None for _ in jobs]
         try:
             outcomes = self._write(appends, jobs)
         except BaseException as error:

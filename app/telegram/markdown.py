@@ -1,5 +1,6 @@
 """Reads Markdown into a text and its formatting; whatever the library can't read stays as it was written."""
 
+import encodings.utf_16_le  # noqa: F401 - all measuring needs it, and else the first reply would import it
 import re
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -27,6 +28,7 @@ _MATHS_CHARACTERS: Final = 16_000
 _MATHS_MARKS: Final = 200
 _TOO_NESTED: Final = re.compile(r"^[ \t]*(?:>[ \t]*|[-*+][ \t]+|\d{1,9}[.)][ \t]+){17}", re.MULTILINE)
 _TABLE_RULE: Final = re.compile(r"^(?=.*-)[ \t>:-]*\|[ \t>|:-]*$", re.MULTILINE)
+_BETWEEN_BLOCKS: Final = re.compile(r"\n[ \t>]*\n")
 _BETWEEN_CELLS: Final = re.compile(r"(?<!\\)\|")
 _TABLE_CHARACTERS: Final = 500_000
 _FENCES: Final = 2_000
@@ -103,7 +105,7 @@ def _reads_maths(source: str) -> bool:
 def _is_too_much(source: str) -> bool:
     if source.count("```") + source.count("~~~") > _FENCES or _TOO_NESTED.search(source):
         return True
-    blocks = re.split(r"\n[ \t>]*\n", source) if "|" in source else []
+    blocks = _BETWEEN_BLOCKS.split(source) if "|" in source else []
     return any(_table_size(block) > _TABLE_CHARACTERS for block in blocks if _TABLE_RULE.search(block))
 
 

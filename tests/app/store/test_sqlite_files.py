@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import stat
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -131,6 +132,16 @@ async def test_others_cannot_read_the_file(path: Path, store: SqliteSessionStore
     files = sorted(path.parent.iterdir())
     assert [one.name for one in files] == ["firstlight.db", "firstlight.db-shm", "firstlight.db-wal"]
     assert [stat.S_IMODE(one.stat().st_mode) for one in files] == [0o600] * 3
+
+
+async def test_opening_leaves_nothing_to_open_and_writes_nothing(
+    path: Path, database: SqliteDatabase
+) -> None:
+    """Both threads hold the file before the first request, and no commit was made for that."""
+    await database.open()
+    threads = {thread.name for thread in threading.enumerate()}
+    assert {f"sqlite reader of {path}", f"sqlite writer of {path}"} <= threads
+    assert 0 == database.commits
 
 
 async def test_a_commit_is_synced(store: SqliteSessionStore, database: SqliteDatabase) -> None:
