@@ -1,99 +1,127 @@
-"""What the first turn after a cold start costs, beside the warm ones that follow it."""
+"""What the first turns after a cold start cost, beside later ones of the same chats; each start is a process."""
 
 import asyncio
+import subprocess
+import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from time import perf_counter
 from typing import Final
 
+import msgspec
+
 from app.store.sqlite import SqliteDatabase, SqliteSessionStore
-from app.system import LocalSystem
-from contracts.chat import TakeTurn, TurnsTaken
-from contracts.sessions import AcceptUpdate, UpdateAccepted
-from contracts.turns import Incoming
 from tests.bench import sessions
 from tests.bench.kit import Effort, Samples, Table, Values, ratio_between, rows
 from tests.bench.meters import NoMeter
-from tests.bench.processes import serving
-from tests.bench.server import BOT, Wish, settings_of
+from tests.bench.processes import ROOT, serving
+from tests.bench.server import Wish as Server
+from tests.bench.turning import Turn, Turns, Wish
 
-MS, READS = "ms a turn", "store reads"
-WARM, COLD = "warm turns, their median", "first turn without warming"
-FIRST, IMAGE = "first turn after a cold start", "first turn after a cold start from an image"
+MS, CPU, READS = "ms a turn", "CPU ms a turn", "store reads, the most"
+REPEATED, FIRSTS = "repeated, median", "first of each chat, median"
+SLOWEST, VERY_FIRST = "first of each chat, slowest", "very first"
+UNWARMED: Final = "not warmed: very first"
+_OF: Final = (REPEATED, FIRSTS, SLOWEST, VERY_FIRST)
+STARTS: Final = ("by a query", "from an image")
 CHATS: Final = 50  # as many as are warmed without an image
+REPEATS: Final = 4
+TURN_S: Final = 120.0  # a start and 250 turns: two seconds on an idle machine
 
 
 def run(effort: Effort) -> Table:
-    """Take whole turns: accept, claim, skill, commit, the Bot API call, delivered; each chat has 20 messages."""
-    samples = asyncio.run(_measure(effort, effort.pick(3, 11)))
-    first, image = (ratio_between(samples, name, WARM, MS) for name in (FIRST, IMAGE))
-    reads = max(values[READS] for name in (FIRST, IMAGE) for values in samples[name])
+    """Take a turn of every warmed chat, then more of each, over sessions of 20 messages; several cold starts."""
+    samples = _measure(effort, effort.pick(3, 11))
+    against = {
+        _row(start, name): _row(start, REPEATED) for start in STARTS for name in _OF if name != REPEATED
+    }
     return Table(
         name="first",
-        title="The first turn after a cold start (all actors in one process, SQLite)",
-        ratio_of=MS,
-        rows=rows(samples, MS, WARM),
-        reading=f"After warming, the first turn takes {first:.2f} times as long as the median warm one, warmed"
-        f" from an image {image:.2f} times, with {reads:.0f} store reads.",
+        title="The first turns after a cold start (all actors in one process, SQLite)",
+        ratio_of=CPU,
+        rows=rows(samples, CPU, against | {UNWARMED: _row(STARTS[0], REPEATED)}),
+        reading=_reading(samples),
     )
 
 
-async def _measure(effort: Effort, times: int) -> Samples:
-    samples: dict[str, list[Values]] = {WARM: [], FIRST: [], IMAGE: [], COLD: []}
-    with serving(Wish(kind="telegram")) as telegram:
+def _measure(effort: Effort, times: int) -> Samples:
+    samples: dict[str, list[Values]] = {}
+    with serving(Server(kind="telegram")) as telegram:
         url = f"http://127.0.0.1:{telegram.port}"
         for number in range(times):
-            effort.step(f"round {number + 1} of {times}")
+            effort.step(f"cold start {number + 1} of {times}")
             with tempfile.TemporaryDirectory() as folder:
-                first, *warm = await _turns(folder, url, warmed=True, count=CHATS)
-                (image,) = await _turns(folder, url, warmed=True, count=1)  # the stop before wrote one
-                (cold,) = await _turns(folder, url, warmed=False, count=1)
-            samples[FIRST].append(first)
-            samples[IMAGE].append(image)
-            samples[WARM].append({name: median(turn[name] for turn in warm) for name in first})
-            samples[COLD].append(cold)
+                for name, values in _once(folder, url).items():
+                    samples.setdefault(name, []).append(values)
     return samples
 
 
-async def _turns(folder: str, telegram: str, *, warmed: bool, count: int) -> list[Values]:
-    await _seed(folder)
-    system = LocalSystem(settings_of(folder, telegram))
-    await (system.start() if warmed else system.open())
-    try:
-        return [await _turn(system, chat) for chat in _chats(count)]
-    finally:
-        await system.stop()
+def _once(folder: str, telegram: str) -> dict[str, Values]:
+    """A start that finds no image, one that finds the image which the first has left, and one that is not warmed."""
+    asyncio.run(_seed(folder))
+    wish = Wish(folder=folder, telegram=telegram, chats=CHATS, repeats=REPEATS)
+    found: dict[str, Values] = {}
+    for start in STARTS:
+        taken = _started(wish)
+        found |= {_row(start, name): values for name, values in _values(taken).items()}
+    cold = _started(msgspec.structs.replace(wish, chats=1, repeats=0, warmed=False))
+    return found | {UNWARMED: _middle(cold.firsts)}
 
 
-async def _turn(system: LocalSystem, chat: int) -> Values:
-    before, started = await _reads(system), perf_counter()
-    text = "What do you look at first when an error only shows in production?"
-    incoming = Incoming(kind="message", chat=chat, user=chat, message=1, text=text)
-    accepted = await system.fleet.sessions.of(chat).ask(
-        AcceptUpdate(bot=BOT, update=int(started * 1e6), incoming=incoming)
+def _started(wish: Wish) -> Turns:
+    """Start a process, and give what its turns took; raises CalledProcessError."""
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "tests.bench.turning",
+        msgspec.json.encode(wish).decode(),
+    ]
+    out = subprocess.check_output(command, stderr=subprocess.DEVNULL, timeout=TURN_S, cwd=ROOT)
+    return msgspec.json.decode(out, type=Turns)
+
+
+def _values(taken: Turns) -> dict[str, Values]:
+    by_cpu = sorted(taken.firsts, key=lambda turn: turn.cpu_ms)
+    return {
+        REPEATED: _middle(taken.repeats),
+        FIRSTS: _middle(taken.firsts),
+        SLOWEST: _middle(by_cpu[-1:]),
+        VERY_FIRST: _middle(taken.firsts[:1]),
+    }
+
+
+def _middle(turns: Sequence[Turn]) -> Values:
+    wall, cpu = median(turn.wall_ms for turn in turns), median(turn.cpu_ms for turn in turns)
+    return {MS: wall, CPU: cpu, READS: float(max(turn.reads for turn in turns))}
+
+
+def _reading(samples: Samples) -> str:
+    reads = max(run[READS] for start in STARTS for name in _OF for run in samples[_row(start, name)])
+    told = (
+        f"warmed {start}, the first turns of all {CHATS} chats take {_ratios(samples, start, FIRSTS)} times as long"
+        f" as the median repeated one, the very first of them {_ratios(samples, start, VERY_FIRST)},"
+        f" the slowest {_ratios(samples, start, SLOWEST)}"
+        for start in STARTS
     )
-    assert isinstance(accepted, UpdateAccepted), accepted
-    taken = await system.fleet.agent.ask(TakeTurn(chat=chat))
-    assert isinstance(taken, TurnsTaken), taken
-    assert taken.turns == 1, "a benchmark of turns must take them"
-    return {MS: (perf_counter() - started) * 1000, READS: float(await _reads(system) - before)}
+    text = "; ".join(told)
+    return f"In CPU time (and by the wall): {text}. The most store reads in any of them: {reads:.0f}."
 
 
-async def _reads(system: LocalSystem) -> int:
-    """Store reads that requests have caused so far, in all actors."""
-    stats = [await member.ref.stats() for member in system.fleet.members]
-    return sum(each.store_reads.calls for each in stats)
+def _ratios(samples: Samples, start: str, name: str) -> str:
+    pair = _row(start, name), _row(start, REPEATED)
+    return f"{ratio_between(samples, *pair, CPU):.2f} ({ratio_between(samples, *pair, MS):.2f})"
+
+
+def _row(start: str, name: str) -> str:
+    return f"{start}: {name}"
 
 
 async def _seed(folder: str) -> None:
-    """Write the sessions, once."""
+    """Write the sessions."""
     store = SqliteSessionStore(SqliteDatabase(Path(folder, "bench.db")), NoMeter())
-    if not (await store.recent_sessions(0, 1)).sessions:
-        await asyncio.gather(*(store.write_session(sessions.record(chat), "seed") for chat in _chats(CHATS)))
+    chats = range(1, CHATS + 1)
+    await asyncio.gather(*(store.write_session(sessions.record(chat), "seed") for chat in chats))
     await store.close()
-
-
-def _chats(count: int) -> Iterable[int]:
-    return range(1, count + 1)
