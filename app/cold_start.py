@@ -72,9 +72,9 @@ BUDGETS: Final[Mapping[str, Mapping[str, Budget]]] = {
         ),
     },
 }
-"""The cold-start budget by role and phase. The tests hold every role to the round trips, over both stores; the
-milliseconds are what a container's own log event measures itself by (`over`). A shard that finds no image warms in
-WITHOUT_IMAGE."""
+"""The cold-start budget by role and phase. The tests hold every role to the round trips, over both stores, and with
+half a second to spare to the milliseconds, by which a container's own log event measures itself (`over`). A shard
+that finds no image warms in WITHOUT_IMAGE."""
 
 
 class Span(NamedTuple):

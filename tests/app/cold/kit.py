@@ -45,11 +45,12 @@ TOKEN: Final = "1:a-made-up-token"
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """A start, all trips of it, and what the container logged."""
+    """A start, all trips of it, what the container logged, and how far away all others were."""
 
     start: Start
     trips: list[Trip]
     log: list[dict[str, Any]]
+    far_s: float
 
     @property
     def phases(self) -> list[str]:
@@ -64,6 +65,10 @@ class Measured(msgspec.Struct, frozen=True):
             for trip in self.trips
             if trip.what not in BESIDE and any(began <= trip.began_s < ended for began, ended in spans)
         )
+
+    def spent_ms(self, phase: str) -> float:
+        """What the phase took by the clock, all spans of it."""
+        return sum(ended - began for name, began, ended in self.start.spans if name == phase) * 1000
 
     def imported(self, moment: str) -> set[str]:
         """The packages of others that were there then, and the parts of the standard library that weigh."""
@@ -87,7 +92,7 @@ async def measure(
     assert child.exit_code == 0, child.stderr
     start = msgspec.json.decode(child.stdout, type=Start)
     log = [json.loads(line) for line in child.stderr.splitlines() if line.startswith("{")]
-    return Measured(start, [*start.trips, *(trip for place in places for trip in place)], log)
+    return Measured(start, [*start.trips, *(trip for place in places for trip in place)], log, distance_s)
 
 
 @asynccontextmanager
@@ -210,7 +215,7 @@ async def serve(environ: Mapping[str, str], home: Path, *places: Trips) -> tuple
             service.kill()
             await service.wait()
     log = [json.loads(line) for line in logged.splitlines() if line.startswith(b"{")]
-    return Measured(Start([], [], {}), [], log), in_a_row(ready)
+    return Measured(Start([], [], {}), [], log, 0.0), in_a_row(ready)
 
 
 def _is_answered(places: tuple[Trips, ...]) -> bool:

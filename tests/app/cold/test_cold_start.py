@@ -23,6 +23,12 @@ from tests.emulator import Emulator
 
 TRIES: Final = 4  # each twice as far: a busy machine tears apart what was asked at once, and joins nothing
 FAR_S: Final = (0.02, 0.05)
+SLACK_MS: Final = (
+    500.0  # a busy machine holds a process up; the budgets are twice to four times what an idle one needs
+)
+WAIT_MS: Final = (
+    1000.0  # beside its trips, of a phase that waits for others: here nobody is cold and no model thinks
+)
 
 _MODAL: Final = {
     "attr", "cbor2", "google._upb", "google.protobuf", "grpclib", "h2", "hpack", "hyperframe", "modal",
@@ -104,16 +110,29 @@ def started(request: pytest.FixtureRequest, tmp_path: Path) -> Started:
 
 
 def over_budget(budgets: Mapping[str, Budget], measured: Measured) -> dict[str, tuple[str, ...]]:
-    """The phases that made more trips in a row than they may, with those trips."""
+    """The phases that made more trips in a row than they may, with those trips, or took too long, with the time."""
     rows = {phase: measured.row(phase) for phase in budgets}
-    return {phase: row for phase, row in rows.items() if len(row) > budgets[phase].trips}
+    spent = {phase: measured.spent_ms(phase) for phase in budgets}
+    many = {phase: row for phase, row in rows.items() if len(row) > budgets[phase].trips}
+    late = {
+        phase: (f"{ms:.0f} ms",)
+        for phase, ms in spent.items()
+        if ms > most_ms(budgets[phase], measured.far_s)
+    }
+    return late | many
+
+
+def most_ms(budget: Budget, far_s: float) -> float:
+    """How long a phase may take here, where others are so far away: its budget, and no more than it could need."""
+    own = min(budget.ms, WAIT_MS) if budget.trips else budget.ms
+    return own + budget.trips * far_s * 1000 + SLACK_MS
 
 
 @pytest.mark.parametrize(("role", "over", "far_s"), list(cases()))
 async def test_a_container_starts_within_its_budget(
     started: Started, role: str, over: str, far_s: float
 ) -> None:
-    """No phase waits for others more often than it may, one after another; what it imports and tells is as stated."""
+    """No phase waits for others more often or takes longer than it may; what it imports and tells is as stated."""
     budgets = BUDGETS[role]
     measured = await started(role, over, far_s, budgets, imaged=role == SHARD)
     assert {} == over_budget(budgets, measured)
@@ -167,7 +186,9 @@ def check_event(role: str, measured: Measured) -> None:
     assert {f"{phase}_ms" for phase in BUDGETS[role]} | {"ready_ms"} == {
         key for key in told if key.endswith("_ms")
     }
-    assert set(told["over"]) <= set(BUDGETS[role])
+    assert {phase for phase, budget in BUDGETS[role].items() if told[f"{phase}_ms"] > budget.ms} == set(
+        told["over"]
+    )
     assert (role == "TelegramGateway") == (told["warming"] == {})
 
 
@@ -187,5 +208,6 @@ async def test_the_whole_service_is_ready_within_its_round_trips(
             break
     assert len(row) <= BUDGETS["serve"]["warm"].trips, row
     (event,) = told.events("cold_start")
-    assert {f"{phase}_ms" for phase in BUDGETS["serve"]} <= set(event)
+    spent = {phase: event[f"{phase}_ms"] for phase in BUDGETS["serve"]}
+    assert {} == {phase: ms for phase, ms in spent.items() if ms > most_ms(BUDGETS["serve"][phase], far_s)}
     assert {"SkillRegistryActor", "SessionCacheActor[0]", "ChatAgent"} == set(event["warming"])
