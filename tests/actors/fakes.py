@@ -85,7 +85,10 @@ class SeededChance(Chance):
 
 
 class KitBackground(Background):
-    """Tasks of one container, begun while the gate is open; failures are kept for the test to look at."""
+    """Tasks of one container, begun while the gate is open; failures are kept for the test to look at.
+
+    `computed` counts the work that was handed over.
+    """
 
     def __init__(self, life: Life | None = None) -> None:
         self._life = life or Life()
@@ -93,6 +96,7 @@ class KitBackground(Background):
         self.failures: list[BaseException] = []
         self.gate = asyncio.Event()
         self.gate.set()
+        self.computed = 0
 
     def spawn(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
         if self._life.over:
@@ -112,6 +116,7 @@ class KitBackground(Background):
             self.failures.append(failure)
 
     async def compute(self, work: Callable[[], T]) -> T:
+        self.computed += 1
         await self._life.step()
         return work()
 

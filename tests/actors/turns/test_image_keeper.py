@@ -1,10 +1,14 @@
 """Keeping a warm image: within its budget and in time, and never ahead of what was read."""
 
 import asyncio
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
 from actors.image_keeper import CLOSE_S, FORGET_S, PAUSE_S, SHED_S, TICK_S
+from actors.score import Scores
+from actors.sessions import SLICE
 from actors.stores import StoreExhausted
 from actors.warm_ports import BLOB_MOST
 from contracts.sessions import ForgetChat, LoadSession
@@ -201,6 +205,45 @@ async def test_the_mark_is_that_of_the_reading(world: World) -> None:
     store(world, range(100, 110))
     await begin(world)
     assert await asked(world, range(30)) == (["brief"] * 7 + ["detailed"] + ["brief"] * 22, 0)
+
+
+class Watched(Scores):
+    """Scores that count how often they are looked at: once and again for each session that is picked."""
+
+    __slots__ = ("looks",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks = 0
+
+    def get(self, key: int) -> float:
+        self.looks += 1
+        return super().get(key)
+
+
+async def test_requests_are_served_while_an_image_is_written(world: World) -> None:
+    """The loop turns every few hundred sessions that are sorted or picked, and packing is handed over blob by blob."""
+    store(world, range(5_000))
+    world.options = replace(world.options, warm_sessions=5_000)
+    await begin(world)
+    await wrote(world, [0])
+    world.now.shard.sessions.scores = scores = Watched()
+    looks, served, before = [0], list[str](), world.now.shard_background.computed
+
+    async def serve() -> None:
+        for chat in range(100):
+            served.extend(await modes(world, [chat]))
+
+    serving, writing = asyncio.create_task(serve()), asyncio.create_task(world.now.shard._keeper.close())
+    while not writing.done():
+        await asyncio.sleep(0)
+        looks.append(scores.looks)
+    answered = len(served)
+    await serving
+    assert (len(imaged(world)), served) == (5_000, ["brief"] * 100)
+    assert world.now.shard_background.computed - before == len(blobs(world)) + 1
+    assert max(later - earlier for earlier, later in pairwise(looks)) <= 5 * SLICE
+    assert answered >= 3
 
 
 async def test_a_pass_beside_a_round_does_not_move_the_images_mark(world: World) -> None:
