@@ -109,7 +109,7 @@ class TurnJournal:
         outcomes: Mapping[int, Outcome],
         first: Mapping[int, UpdateRecord],
     ) -> dict[int, Outcome]:
-        """Append what waited for the first of its chat; where the store did not answer for that, it is not asked again."""
+        """Append what waited for the first of its chat, unless the store did not answer for that."""
         failed = {
             record.chat: outcome
             for number, record in first.items()
