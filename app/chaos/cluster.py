@@ -256,7 +256,7 @@ class Cluster:
 
     def _died(self, pool: Pool, place: Place, again: Callable[[], Awaitable[Place]]) -> None:
         self._world.trace.note("died", place.container.name)
-        for chat in self._world.database.tables.mailboxes:
+        for chat in self._world.database.waiting():
             self._world.ledger.trouble(f"chat:{chat}")
         if pool is self.skills:
             self._world.ledger.trouble(pool.where)

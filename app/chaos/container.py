@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import ExitStack
 from typing import Any, Final, TypeVar
 
 from actors.flight import FlightError
@@ -36,6 +37,7 @@ class Container:
         self.most_tasks = 0
         self.defects: list[str] = []
         self.died: Callable[[Container], None] = lambda _: None
+        self.files = ExitStack()  # what the system closes when the container ends, however it ends
         self.clock = ContainerClock(self, skew_s, began_s)
         self.chance = SeededChance(seed)
         self.background = ContainerTasks(self)
@@ -70,6 +72,7 @@ class Container:
         if not self.alive:
             return
         self.alive = False
+        self.files.close()
         self.died(self)
         self._bury()
 

@@ -14,14 +14,13 @@ from actors.warm_ports import WarmStore
 from app.chaos.container import Container
 from app.chaos.faults import Faults
 from app.chaos.ledger import Ledger
-from app.chaos.memory_database import MemoryDatabase
-from app.chaos.memory_store import MemorySessionStore, MemorySkillStatsStore, MemoryWarmStore
 from app.chaos.mind import ChaosModel, Editions, FewSkills, MarkingRenderer
 from app.chaos.network import Network
 from app.chaos.store_port import ShakySessions, ShakyStatistics, ShakyWarm, StoreLine
 from app.chaos.telegram_port import ChaosTelegram, Wire
 from app.chaos.trace import Trace
 from app.chaos.virtual_loop import VirtualLoop
+from app.chaos.world_store import WorldStore
 from app.fleet import Fleet
 from app.intake import UpdateIntake
 from app.metrics import Metrics
@@ -47,7 +46,7 @@ class World:
         faults: Faults,
         ledger: Ledger,
         trace: Trace,
-        database: MemoryDatabase,
+        database: WorldStore,
         wire: Wire,
         bot: BotIdentity,
     ) -> None:
@@ -70,9 +69,7 @@ class Crew:
         meter = Meter()
         return SkillRegistryActor(
             files=self.files(),
-            store=ShakyStatistics(
-                self.world.line, container, MemorySkillStatsStore(self.world.database, meter)
-            ),
+            store=ShakyStatistics(self.world.line, container, self.world.database.skills(container, meter)),
             meter=meter,
             clock=container.clock,
             chance=container.chance,
@@ -138,11 +135,11 @@ class Crew:
 
     def sessions(self, container: Container, meter: Meter) -> SessionStore:
         """A shard's store."""
-        return ShakySessions(self.world.line, container, MemorySessionStore(self.world.database, meter))
+        return ShakySessions(self.world.line, container, self.world.database.sessions(container, meter))
 
     def warm(self, container: Container, meter: Meter) -> WarmStore:
         """A shard's warm image."""
-        return ShakyWarm(self.world.line, container, MemoryWarmStore(self.world.database, meter))
+        return ShakyWarm(self.world.line, container, self.world.database.warm(container, meter))
 
     def telegram(self, container: Container) -> Telegram:
         """An agent's Telegram."""

@@ -4,7 +4,8 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Final, TextIO
+from contextlib import closing
+from typing import Final, Literal, TextIO
 
 from actors.ports import Clock
 from app.chaos.cluster import Cluster
@@ -14,10 +15,12 @@ from app.chaos.crowd import Crowd, Size
 from app.chaos.disasters import Disasters
 from app.chaos.faults import Faults
 from app.chaos.ledger import Ledger, Violation
+from app.chaos.sqlite_store import SqliteWorldStore
 from app.chaos.telegram_port import Wire
 from app.chaos.trace import Trace
 from app.chaos.virtual_loop import VirtualLoop, run_virtually
-from app.chaos.watched_store import WatchedDatabase
+from app.chaos.watched_store import WatchedDatabase, Witness
+from app.chaos.world_store import WorldStore
 from app.telegram.addressing import BotIdentity
 from app.telegram.simulator_delivery import Outcome
 from app.telegram.simulator_people import People
@@ -32,6 +35,10 @@ IDLE_TASKS: Final = 20  # an actor's loops, with nothing to do
 CONNECTIONS: Final = 40
 
 
+StoreKind = Literal["memory", "sqlite"]
+"""Dictionaries, or the adapter of a service over a file of its own."""
+
+
 class Plan(Value, frozen=True, kw_only=True):
     """What to simulate; `minutes` are simulated ones.
 
@@ -44,6 +51,7 @@ class Plan(Value, frozen=True, kw_only=True):
     without: tuple[str, ...] = ()
     intensity: float = 1.0
     size: Size = Size()
+    store: StoreKind = "memory"
 
 
 class Account(Value, frozen=True, kw_only=True):
@@ -120,9 +128,14 @@ class Simulation:
         )
         self.cluster = Cluster(self.make_crew(), plan.size)
 
-    def make_database(self) -> WatchedDatabase:
-        """The store's data; a test may forge it."""
-        return WatchedDatabase(lambda: EPOCH_S + self.loop.time(), self.ledger, self.trace)
+    def make_database(self) -> WorldStore:
+        """The store; a test may forge it."""
+        make = SqliteWorldStore if self.plan.store == "sqlite" else WatchedDatabase
+        return make(self.now, Witness(self.ledger, self.trace))
+
+    def now(self) -> float:
+        """Store time in Unix seconds."""
+        return EPOCH_S + self.loop.time()
 
     def make_crew(self) -> Crew:
         """Who makes the actors; a test may have a broken one among them."""
@@ -163,7 +176,7 @@ class Simulation:
             await asyncio.sleep(1.0)
 
     def _busy(self) -> bool:
-        return bool(self.people.updates.pending() or self.database.tables.mailboxes)
+        return bool(self.people.updates.pending() or self.database.waiting())
 
     def _call_to_account(self) -> None:
         self._check_ends()
@@ -233,8 +246,8 @@ class Simulation:
     async def _watch(self, progress: Progress) -> None:
         while True:
             await asyncio.sleep(WATCH_S)
-            for chat in list(self.database.tables.mailboxes):
-                head = self.database.mailbox(chat)[0]
+            for chat in self.database.waiting():
+                head = self.database.head(chat)
                 self.ledger.watch(chat, head.shard)
                 self.ledger.wait_bounded(head.key)
             self.cluster.inspect()
@@ -261,12 +274,20 @@ def simulate(
     make: Callable[[Plan, VirtualLoop, TextIO | None], Simulation] = Simulation,
 ) -> Account:
     """Run a plan to its end; the same plan gives the same account."""
-    return run_virtually(lambda loop: make(plan, loop, trace_file).run(progress))
+
+    async def run(loop: VirtualLoop) -> Account:
+        simulation = make(plan, loop, trace_file)
+        with closing(simulation.database):
+            return await simulation.run(progress)
+
+    return run_virtually(run)
 
 
 def command_of(plan: Plan) -> str:
     """The command that runs this plan again."""
     parts = ["firstlight chaos", f"--seed {plan.seed}", f"--minutes {plan.minutes:g}"]
+    if plan.store != "memory":
+        parts.append(f"--store {plan.store}")
     if plan.intensity != 1.0:
         parts.append(f"--intensity {plan.intensity:g}")
     parts += [f"--{name} {','.join(kinds)}" for name, kinds in _narrowing(plan) if kinds]

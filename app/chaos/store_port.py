@@ -28,7 +28,7 @@ from actors.warm_ports import SessionChanges, StoredImage, WarmStore
 from app.chaos.container import Container
 from app.chaos.faults import Faults
 from app.chaos.ledger import Ledger
-from app.chaos.memory_database import MemoryDatabase
+from app.chaos.world_store import WorldStore
 from contracts.turns import TurnState
 
 T = TypeVar("T")
@@ -46,10 +46,12 @@ class IndexMissing(StoreDenied):
 class StoreLine:
     """Carries calls to the database, one container's or another's."""
 
-    def __init__(self, database: MemoryDatabase, faults: Faults, ledger: Ledger, dice: random.Random) -> None:
+    def __init__(self, database: WorldStore, faults: Faults, ledger: Ledger, dice: random.Random) -> None:
         self.database, self._faults, self._ledger, self._dice = database, faults, ledger, dice
         self.down_until_s = 0.0
-        self.shares_commits = dice.random() < 0.5  # SQLite's kind of store, or Firestore's
+        self.shares_commits = (
+            dice.random() < 0.5 or database.shares_commits
+        )  # SQLite's kind of store, or Firestore's
 
     async def call(
         self,
@@ -85,7 +87,7 @@ class StoreLine:
         fault = self._faults.draw("store")
         if fault == "store_no_index" and not query:
             return self._faults.not_applicable(fault)
-        if fault == "store_contention" and (session is None or session not in self.database.tables.sessions):
+        if fault == "store_contention" and (session is None or self.database.session(session) is None):
             return self._faults.not_applicable(fault)
         return fault
 
@@ -139,8 +141,9 @@ class StoreLine:
 
     def _write_between(self, chat: int) -> None:
         """Another writer, an admin call say, changes the session."""
-        held = self.database.tables.sessions[chat].record
-        self.database.write_session(held, f"contention {self.database.tables.newest}")
+        held = self.database.session(chat)
+        if held is not None:
+            self.database.write_session(held, f"contention {held.version}")
 
 
 class ShakySessions(SessionStore):

@@ -126,6 +126,16 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         """asyncio tells of a cancelled timer; it is dropped when its time comes."""
 
+    call_soon_threadsafe = call_soon
+    """There is one thread."""
+
+    def run_in_executor(  # type: ignore[override]
+        self, executor: None, func: Callable[[Unpack[Ts]], T], *args: *Ts
+    ) -> "asyncio.Task[T]":
+        """Do it a little later in this thread, the only one: it takes no time."""
+        del executor
+        return self.create_task(_done(func, *args))
+
     # ------------------------------------------------------------ tasks and futures
 
     def create_task(  # type: ignore[override]
@@ -161,6 +171,10 @@ def run_virtually(
     finally:
         loop.run_until_complete(_cancel(loop.tasks))
         loop.close()
+
+
+async def _done(func: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
+    return func(*args)
 
 
 async def _cancel(tasks: dict[asyncio.Task[Any], None]) -> None:

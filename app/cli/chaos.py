@@ -12,7 +12,7 @@ from rich.table import Table
 
 from app.chaos.faults import KINDS
 from app.chaos.siege import schedule
-from app.chaos.simulation import Account, Plan, Simulation, command_of, simulate
+from app.chaos.simulation import Account, Plan, Simulation, StoreKind, command_of, simulate
 from app.cli import chaos_plane
 from app.observability import configure_logging
 
@@ -41,6 +41,13 @@ def _kinds(context: click.Context, _option: click.Parameter, names: str) -> tupl
     help="On virtual time (default), or the deployed app on a plane of its own, in real minutes.",
 )
 @click.option(
+    "--store",
+    type=click.Choice(["memory", "sqlite"]),
+    default="memory",
+    show_default=True,
+    help="Of a simulation: none but memory, or a service's own SQLite store in a file of the moment.",
+)
+@click.option(
     "--seed", type=click.IntRange(min=0), default=1, show_default=True, help="What chance begins with."
 )
 @click.option(
@@ -60,6 +67,7 @@ def _kinds(context: click.Context, _option: click.Parameter, names: str) -> tupl
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def chaos(
     target: str,
+    store: StoreKind,
     seed: int,
     minutes: float | None,
     intensity: float,
@@ -77,9 +85,16 @@ def chaos(
     """
     configure_logging(log_level)
     plan = Plan(
-        seed=seed, minutes=minutes or MINUTES[target], intensity=intensity, only=only, without=without
+        seed=seed,
+        minutes=minutes or MINUTES[target],
+        intensity=intensity,
+        only=only,
+        without=without,
+        store=store,
     )
     if target == "plane":
+        if store != "memory":
+            raise click.UsageError("--store is the simulation's; a plane has a store of its own")
         sys.exit(chaos_plane.besiege(plan, trace, as_json=as_json))
     account = _simulated(plan, trace)
     if as_json:

@@ -90,12 +90,14 @@ class SqliteSessionStore(Adapter):
 
     async def read_chat(self, chat: int) -> ChatState:
         """Read the chat in one snapshot."""
-        return await self._read(lambda connection: reads.read_chat(connection, chat), _documents)
+        return await self._read(
+            lambda connection: reads.read_chat(connection, chat, self._database.now()), _documents
+        )
 
     async def read_chats(self, chats: Sequence[int]) -> Mapping[int, ChatState]:
         """Read these chats in one snapshot."""
         return await self._read(
-            lambda connection: reads.read_chats(connection, chats),
+            lambda connection: reads.read_chats(connection, chats, self._database.now()),
             lambda found: sum(map(_documents, found.values())),
         )
 

@@ -2,10 +2,11 @@
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from actors.stores import Appended, StoreError, UpdateRecord
 from app.store.sqlite_appends import APPENDS_MOST
@@ -40,6 +41,7 @@ class SqliteDatabase:
     Writes of all callers share commits. Reads have their own thread as well, even those of a few
     microseconds: they come where L1 missed, and on a hung disk a read on the event loop would stop it.
     Every call gives its answer or raises within `deadline_s`; a write past its deadline may still happen.
+    `now` is store time in Unix seconds; `worker` makes what runs the calls, for a simulation one without a thread.
     """
 
     def __init__(
@@ -51,12 +53,15 @@ class SqliteDatabase:
         keep_s: float = KEEP_S,
         tombstones_s: float = TOMBSTONES_S,
         max_waiting: int = _MAX_WAITING,
+        now: Callable[[], float] = time.time,
+        worker: Callable[..., Worker[Any]] = Worker,
     ) -> None:
+        self.now = now
         self.path = Path(path).absolute()
         open_file = partial(connect, self.path, durable=durable, deadline_s=deadline_s)
-        self._commit = GroupCommit(open_file, str(self.path), keep_s, tombstones_s)
+        self._commit = GroupCommit(open_file, str(self.path), keep_s, tombstones_s, now)
         self._snapshot = _Snapshot(open_file, str(self.path))
-        self._writer: Worker[Job] = Worker(
+        self._writer: Worker[Job] = worker(
             f"sqlite writer of {self.path}",
             self._commit,
             self._commit.close,
@@ -64,7 +69,7 @@ class SqliteDatabase:
             max_waiting=max_waiting,
             max_batch=_WRITE_BATCH,
         )
-        self._reader: Worker[Query] = Worker(
+        self._reader: Worker[Query] = worker(
             f"sqlite reader of {self.path}",
             self._snapshot,
             self._snapshot.close,

@@ -2,7 +2,6 @@
 
 import math
 import sqlite3
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
 
@@ -27,15 +26,13 @@ _LEASE: Final = """SELECT *, abs(? - renewed_at) AS age_s, iif(wait_s > 0, wait_
 _INTEGERS: Final = 2**63 - 1  # a version spoilt into text sorts above all numbers: a range leaves it out
 
 
-def read_chat(connection: sqlite3.Connection, chat: int) -> ChatState:
-    """Read the chat: session, open updates in arrival order, lease."""
+def read_chat(connection: sqlite3.Connection, chat: int, now: float) -> ChatState:
+    """Read the chat: session, open updates in arrival order, lease; `now` in Unix seconds tells its age."""
     sessions, bad_sessions = _sessions(connection.execute(f"{_SESSIONS} WHERE chat = ?", (chat,)))
     found = connection.execute("SELECT * FROM updates WHERE open = 1 AND chat = ? ORDER BY seq", (chat,))
     updates, bad_updates = _records(found, UpdateRecord, "updates")
     # The distance from now: after a clock jumped back, a lease has to run out and not to last longer.
-    leases, bad_leases = _records(
-        connection.execute(_LEASE, (time.time(), time.time(), chat)), LeaseRecord, "mailboxes"
-    )
+    leases, bad_leases = _records(connection.execute(_LEASE, (now, now, chat)), LeaseRecord, "mailboxes")
     return ChatState(
         session=sessions[0] if sessions else None,
         open_updates=updates,
@@ -44,9 +41,9 @@ def read_chat(connection: sqlite3.Connection, chat: int) -> ChatState:
     )
 
 
-def read_chats(connection: sqlite3.Connection, chats: Sequence[int]) -> Mapping[int, ChatState]:
+def read_chats(connection: sqlite3.Connection, chats: Sequence[int], now: float) -> Mapping[int, ChatState]:
     """Read each of these chats: three look-ups by key a chat are cheaper than sorting joined rows out again."""
-    return {chat: read_chat(connection, chat) for chat in dict.fromkeys(chats)}
+    return {chat: read_chat(connection, chat, now) for chat in dict.fromkeys(chats)}
 
 
 def read_sessions(connection: sqlite3.Connection, chats: Sequence[int]) -> SessionBatch:

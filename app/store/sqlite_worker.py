@@ -101,6 +101,10 @@ class Worker(Generic[J]):
             raise RuntimeError(f"{self._name} belongs to another event loop")
         self._loop = loop
         self._ended = asyncio.Event()
+        self._begin(loop)
+
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Start the thread; a simulation, which has none, works at each handing over instead."""
         # A daemon, so that a hung disk can't keep the process: what was acknowledged is committed anyway.
         threading.Thread(target=self._serve, args=(loop,), name=self._name, daemon=True).start()
 
@@ -131,13 +135,16 @@ class Worker(Generic[J]):
 
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         while handfuls := self._take():
-            calls = [call for handful in handfuls for call in handful.calls if not call[1].done()]
-            outcomes = self._outcomes([job for jobs, _ in calls for job in jobs])
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(self._deliver, handfuls, calls, outcomes)
+            self._work(loop, handfuls)
         self._finish()
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(self._ended.set)
+
+    def _work(self, loop: asyncio.AbstractEventLoop, handfuls: Sequence[_Handful[J]]) -> None:
+        calls = [call for handful in handfuls for call in handful.calls if not call[1].done()]
+        outcomes = self._outcomes([job for jobs, _ in calls for job in jobs])
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(self._deliver, handfuls, calls, outcomes)
 
     def _take(self) -> list[_Handful[J]]:
         """Wait for a handful and take those behind it, up to a batch; nothing means the end."""

@@ -42,11 +42,17 @@ class GroupCommit:
     """Runs batches of writes in the writer's thread; keeps its connection, and opens it anew after a fault."""
 
     def __init__(
-        self, connect: Callable[[], sqlite3.Connection], path: str, keep_s: float, tombstones_s: float
+        self,
+        connect: Callable[[], sqlite3.Connection],
+        path: str,
+        keep_s: float,
+        tombstones_s: float,
+        now: Callable[[], float] = time.time,
     ) -> None:
+        """`now` gives store time in Unix seconds."""
         self._connect = connect
         self._path = path
-        self._keep_s, self._tombstones_s = keep_s, tombstones_s
+        self._keep_s, self._tombstones_s, self._now = keep_s, tombstones_s, now
         self._appends: Appends | None = None
         self.commits = 0
 
@@ -92,7 +98,7 @@ class GroupCommit:
         return [next(appended if isinstance(job, UpdateRecord) else changed) for job in jobs]
 
     def _append(self, appends: Appends, records: Sequence[UpdateRecord]) -> list[object]:
-        now = time.time()
+        now = self._now()
         outcomes = list[object]()
         for start in range(0, len(records), APPENDS_MOST):
             several = records[start : start + APPENDS_MOST]
@@ -101,7 +107,7 @@ class GroupCommit:
         return outcomes
 
     def _change(self, connection: sqlite3.Connection, changes: Sequence[Change]) -> list[object]:
-        now = time.time()
+        now = self._now()
         ((newest,),) = connection.execute(_TAKE_VERSIONS, (len(changes),)).fetchall()
         return [
             _outcome(change, self._commit_at(connection, version, now))

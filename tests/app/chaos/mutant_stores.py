@@ -12,7 +12,7 @@ from actors.stores import Appended, SessionBatch, SessionStore, StoreDown, TurnW
 from actors.warm_ports import SessionChanges, StoredImage, WarmStore
 from app.chaos.container import Container
 from app.chaos.crew import AnyActor, Crew
-from app.chaos.memory_store import MemorySessionStore, MemoryWarmStore
+from app.chaos.memory_database import MemoryDatabase
 from app.chaos.store_port import ShakySessions, ShakyWarm
 
 
@@ -87,6 +87,7 @@ class ForgetsBehind(ShakyWarm):
     async def write_image(self, name: str, image: StoredImage) -> int:
         version = await super().write_image(name, image)
         database, shard = self._line.database, int(name.rpartition(":")[2])
+        assert isinstance(database, MemoryDatabase)
         stored = [each.record for each in database.tables.sessions.values()]
         living = [each for each in stored if each.body and each.shard == shard]
         for each in living[:1]:
@@ -111,10 +112,10 @@ class WithStore(Crew):
     warm_class: type[ShakyWarm] = ShakyWarm
 
     def sessions(self, container: Container, meter: Meter) -> SessionStore:
-        return self.store_class(self.world.line, container, MemorySessionStore(self.world.database, meter))
+        return self.store_class(self.world.line, container, self.world.database.sessions(container, meter))
 
     def warm(self, container: Container, meter: Meter) -> WarmStore:
-        return self.warm_class(self.world.line, container, MemoryWarmStore(self.world.database, meter))
+        return self.warm_class(self.world.line, container, self.world.database.warm(container, meter))
 
 
 class Hasty(Crew):
@@ -122,7 +123,7 @@ class Hasty(Crew):
 
     def sessions(self, container: Container, meter: Meter) -> SessionStore:
         return AcknowledgesBeforeWriting(
-            container, self.world.line, MemorySessionStore(self.world.database, meter)
+            container, self.world.line, self.world.database.sessions(container, meter)
         )
 
 

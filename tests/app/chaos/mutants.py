@@ -18,7 +18,7 @@ from app.chaos.memory_database import StoredUpdate
 from app.chaos.mind import FewSkills
 from app.chaos.simulation import Simulation
 from app.chaos.telegram_port import ChaosTelegram
-from app.chaos.watched_store import WatchedDatabase
+from app.chaos.watched_store import WatchedDatabase, Witness
 from app.fleet import Fleet
 from app.intake import Taken, UpdateIntake
 from app.metrics import Metrics
@@ -34,8 +34,7 @@ class Mutant(Simulation):
 
     def make_database(self) -> WatchedDatabase:
         """The database that the mutant names."""
-        sound = super().make_database()
-        return self.database_class(sound._now, self.ledger, self.trace)
+        return self.database_class(self.now, Witness(self.ledger, self.trace))
 
     def make_crew(self) -> Crew:
         """The crew that the mutant names."""

@@ -1,8 +1,13 @@
 """Whole runs: the same seed runs the same way, and every promise holds under what a few seeds inject."""
 
 import io
+import os
 import random
+import subprocess
+import sys
+import tempfile
 from collections import Counter
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -10,7 +15,7 @@ from click.testing import CliRunner
 
 from app.chaos.crowd import Size
 from app.chaos.faults import KINDS, Faults
-from app.chaos.simulation import Account, Plan, command_of, simulate
+from app.chaos.simulation import Account, Plan, StoreKind, command_of, simulate
 from app.cli import cli
 
 SMALL = Size(people=10, groups=2)
@@ -23,6 +28,40 @@ def test_the_same_seed_runs_the_same_way() -> None:
     first, second = simulate(plan), simulate(plan, trace_file=trace)
     assert first == second
     assert len(trace.getvalue().splitlines()) == first.events
+
+
+def test_over_sqlite_every_promise_holds_and_a_seed_runs_the_same_way(injected: Counter[str]) -> None:
+    """The service's own adapter under the same faults, in a file, on virtual time, the second time the same."""
+    plan = Plan(seed=3, minutes=3, store="sqlite")
+    first, second = simulate(plan), simulate(plan)
+    injected.update(first.faults)
+    assert first == second
+    assert first.violations == ()
+    assert first.accepted > 100
+
+
+def test_over_sqlite_a_seed_runs_the_same_way_in_another_process() -> None:
+    """Neither the folder's name nor the order of hashes has a say."""
+    plan = Plan(seed=12, minutes=1, size=SMALL, store="sqlite")
+    command = [
+        sys.executable,
+        "-c",
+        "import app.cli; app.cli.main()",
+        *command_of(plan).split()[1:],
+        "--json",
+    ]
+    runs = [
+        subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True)
+        for seed in ("1", "2")
+    ]
+    assert runs[0].stdout == runs[1].stdout
+
+
+def test_over_sqlite_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file goes with the run."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    simulate(Plan(seed=1, minutes=0.2, size=SMALL, store="sqlite"))
+    assert [] == list(tmp_path.iterdir())
 
 
 def test_other_seeds_run_another_way() -> None:
@@ -98,16 +137,26 @@ def test_an_unknown_kind_is_wrong_usage() -> None:
     assert "store_outage" in done.output
 
 
+def test_a_plane_takes_no_store() -> None:
+    """It has one of its own; to ignore the option would be a lie."""
+    done = CliRunner().invoke(cli, ["chaos", "--target", "plane", "--store", "sqlite"])
+    assert (2, True) == (done.exit_code, "a plane has a store of its own" in done.output)
+
+
 def test_the_command_that_replays() -> None:
     """What is printed beside a violation runs the same plan."""
     plan = Plan(seed=7, minutes=2.5, without=("second_owner", "ask_lost"))
     assert command_of(plan) == "firstlight chaos --seed 7 --minutes 2.5 --without second_owner,ask_lost"
+    assert command_of(Plan(seed=7, minutes=2, store="sqlite")) == (
+        "firstlight chaos --seed 7 --minutes 2 --store sqlite"
+    )
 
 
 @pytest.mark.soak
+@pytest.mark.parametrize("store", ["memory", "sqlite"])
 @pytest.mark.parametrize("seed", range(100, 110))
-def test_every_promise_holds_for_hours(seed: int, injected: Counter[str]) -> None:
-    """Two simulated hours of each of ten seeds."""
-    account = simulate(Plan(seed=seed, minutes=120))
+def test_every_promise_holds_for_hours(seed: int, store: StoreKind, injected: Counter[str]) -> None:
+    """Two simulated hours of each of ten seeds, over each store."""
+    account = simulate(Plan(seed=seed, minutes=120, store=store))
     injected.update(account.faults)
     assert account.violations == ()

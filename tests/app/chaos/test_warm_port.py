@@ -16,7 +16,7 @@ from app.chaos.memory_store import MemoryWarmStore
 from app.chaos.store_port import ShakyWarm, StoreLine
 from app.chaos.trace import Trace
 from app.chaos.virtual_loop import VirtualLoop, run_virtually
-from app.chaos.watched_store import WatchedDatabase
+from app.chaos.watched_store import WatchedDatabase, Witness
 from tests.app.chaos.test_container import made
 
 NAME = "SessionCacheActor:1"
@@ -28,7 +28,7 @@ def shaky(loop: VirtualLoop, kind: str, injected: Counter[str]) -> tuple[ShakyWa
     """The port of a container of its own, each call with that fault, and the data behind it."""
     trace = Trace(loop.time, None)
     ledger = Ledger(loop.time, trace)
-    database = WatchedDatabase(loop.time, ledger, trace)
+    database = WatchedDatabase(loop.time, Witness(ledger, trace))
     faults = Faults(random.Random(1), only=(kind,), intensity=ALWAYS)
     faults.injected = injected
     line = StoreLine(database, faults, ledger, random.Random(2))
