@@ -1,13 +1,12 @@
 """Where a service runs that is killed and started again."""
 
 import asyncio
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
-import msgspec
 
+from app.chaos.siege.printed import leases_in
 from app.telegram.simulator import TelegramSimulator
 from app.telegram.simulator_delivery import Outcome
 from app.telegram.simulator_methods import Webhook
@@ -95,17 +94,3 @@ class Place:
     async def _spawn(self, port: int) -> asyncio.subprocess.Process:
         environ = dict(self.environ) | {"FIRSTLIGHT_LOG_LEVEL": "debug"}
         return await spawn(self.telegram, self.telegram.url, environ, port, self.log)
-
-
-def leases_in(lines: Iterable[str]) -> set[str]:
-    """Those of the turns that were claimed, by lines of a service's log."""
-    events = (_event(line) for line in lines if "turn_claimed" in line)
-    return {event.lease for event in events if event.event == "turn_claimed"}
-
-
-class _Event(msgspec.Struct):
-    event: str = ""
-    lease: str = ""
-
-
-_event = msgspec.json.Decoder(_Event).decode

@@ -10,7 +10,7 @@ from app.telegram.simulator_world import Message as SeenMessage
 from contracts.base import Value
 from contracts.turns import Chunk, Session
 
-Promise = Literal["lost", "doubled", "out of order", "unknown", "history", "limit"]
+Promise = Literal["lost", "doubled", "out of order", "unknown", "history", "limit", "leak"]
 
 
 class Problem(Value, frozen=True):

@@ -16,7 +16,7 @@ from app.chaos.siege.judging import ALL, LOSE_THE_ANSWER, Verdict, Watched, coll
 from app.chaos.siege.schedule import Strike, schedule
 from app.chaos.siege.stage import LIMITS, Stage, staged
 from app.chaos.siege.strikes import Striker
-from app.chaos.siege.watching import Limits, Sends
+from app.chaos.siege.watching import Limits
 from app.chaos.simulation import Plan
 from contracts.base import Value
 
@@ -69,7 +69,7 @@ class Siege:
         self._plan, self._stage, self._progress, self._trace = plan, stage, progress, trace
         self._loop = asyncio.get_running_loop()
         self._began_s = self._loop.time()
-        self._limits, self._sends = Limits(LIMITS), Sends()
+        self._limits, self._sends = Limits(LIMITS), stage.sends
         self._crowd = Crowd(stage.telegram, random.Random(f"{plan.seed} crowd"))
         self._striker = Striker(stage, self._limits, self._sends, self._note)
 
@@ -111,8 +111,9 @@ class Siege:
     async def _watch(self, store: SessionStore) -> None:
         while True:
             self._limits.look(self._stage.plane.containers())
-            if self._sends.expected(self._loop.time()):
-                self._sends.look(await store.find_updates(("accepted", "committed"), ALL))
+            now_s = self._loop.time()
+            if self._sends.expected(now_s):
+                self._sends.look(await store.find_updates(("accepted", "committed"), ALL), now_s)
             faults = self._striker.injected.total()
             self._progress(self._now_s(), f"{self._crowd.said.total()} messages, {faults} faults")
             await asyncio.sleep(LOOK_S)
@@ -134,7 +135,9 @@ class Siege:
             said=said, accepted=telegram.accepted, sending=self._sends.updates, lost_answers=lost_answers
         )
         verdict = judge(watched, await collect(self._stage.database, telegram, said))
-        return self._told(verdict, [*verdict.problems, *self._limits.problems.values()])
+        return self._told(
+            verdict, [*verdict.problems, *self._limits.problems.values(), *self._stage.printed.problems()]
+        )
 
     def _told(self, verdict: Verdict, problems: list[Problem]) -> Account:
         telegram = self._stage.telegram

@@ -9,9 +9,14 @@ from typing import Final
 
 import msgspec
 
+from app.chaos.siege.crowd import ASK
+from app.chaos.siege.printed import Printed
+from app.chaos.siege.watching import Sends
 from app.fleet import AGENT, GATEWAY, SESSIONS, SKILLS
 from app.plane import ContainerInfo, Plane
+from app.plane.logs import Listener
 from app.scale.desired import FILE
+from app.settings import Settings
 from app.store.database import Database, choose
 from app.telegram.simulator import TelegramSimulator
 from app.telegram.simulator_delivery import Deliver, Outcome
@@ -27,6 +32,7 @@ SHARDS: Final = 2
 LIMITS: Final[Mapping[str, int]] = {SKILLS: 1, SESSIONS: 1, AGENT: 1}
 """The most containers of one pool."""
 SETTINGS: Final[Mapping[str, str]] = {
+    "FIRSTLIGHT_LOG_LEVEL": "debug",  # agents tell which turns they claim, and nothing is to leak there either
     "FIRSTLIGHT_SHARDS": str(SHARDS),
     "FIRSTLIGHT_SKILL_REGISTRY_MAX_CONTAINERS": str(LIMITS[SKILLS]),
     "FIRSTLIGHT_SESSION_CACHE_MAX_CONTAINERS": str(LIMITS[SESSIONS]),
@@ -61,8 +67,16 @@ class AttentiveTelegram(TelegramSimulator):
 class Stage:
     """The running whole."""
 
-    def __init__(self, session: Session, telegram: AttentiveTelegram, database: Database) -> None:
+    def __init__(
+        self,
+        session: Session,
+        telegram: AttentiveTelegram,
+        database: Database,
+        printed: Printed,
+        sends: Sends,
+    ) -> None:
         self._session, self.telegram, self.database = session, telegram, database
+        self.printed, self.sends = printed, sends
 
     @property
     def plane(self) -> Plane:
@@ -94,9 +108,12 @@ async def staged() -> AsyncIterator[Stage]:
     with TemporaryDirectory(prefix="firstlight-chaos-") as name:
         folder = Path(name)
         many_skills(folder / VOLUME)
-        async with _session(folder) as (session, telegram):
+        sends = Sends()
+        printed = Printed(sends.claimed)
+        async with _session(folder, printed.hear) as (session, telegram):
             database = choose(session.laptop.settings)
-            stage = Stage(session, telegram, database)
+            printed.search_for(_private(session.laptop.settings, telegram))
+            stage = Stage(session, telegram, database, printed, sends)
             await stage.deploy()
             await stage.ready()
             await database.open()
@@ -120,17 +137,34 @@ def many_skills(folder: Path, count: int = LONG_LIST) -> Path:
 
 
 @asynccontextmanager
-async def _session(folder: Path) -> AsyncIterator[tuple[Session, AttentiveTelegram]]:
+async def _session(folder: Path, listener: Listener) -> AsyncIterator[tuple[Session, AttentiveTelegram]]:
     telegram = AttentiveTelegram()
     make: Callable[[], TelegramSimulator] = lambda: telegram  # noqa: E731
     session = Session(
-        SETTINGS, find_app_file(), port=0, folder=folder, scaling=folder / FILE.name, telegram=make
+        SETTINGS,
+        find_app_file(),
+        port=0,
+        folder=folder,
+        listener=listener,
+        scaling=folder / FILE.name,
+        telegram=make,
     )
     try:
         await session.start()
         yield session, telegram
     finally:
         await session.stop()
+
+
+def _private(settings: Settings, telegram: AttentiveTelegram) -> dict[str, str]:
+    """What no log may hold, by what it is called."""
+    return {
+        "the token": telegram.token,
+        "the token's key": telegram.token.partition(":")[2],
+        "the webhook's secret": settings.require_webhook_secret().reveal(),
+        "the admin token": settings.require_admin_token().reveal(),
+        "a message": ASK.partition(": ")[2],
+    }
 
 
 class _Numbered(msgspec.Struct):

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Final
 
+from app import fleet
 from app.chaos.siege.schedule import KINDS, Strike
 from app.chaos.siege.stage import Stage
 from app.chaos.siege.watching import Limits, Sends
@@ -81,13 +82,13 @@ class Striker:
 
     async def _kill(self, strike: Strike) -> str:
         victim = await self._victim(strike)
-        self._cut()
+        self._cut(victim)
         self._faults.kill(victim.id)
         return victim.id
 
     async def _preempt(self, strike: Strike) -> str:
         victim = await self._victim(strike)
-        self._cut()
+        self._cut(victim)
         self._faults.preempt(victim.id)
         return victim.id
 
@@ -106,27 +107,29 @@ class Striker:
     async def _refuse_capacity(self, strike: Strike) -> str:
         self._faults.refuse_capacity(strike.target)
         try:
-            self._cut()
             for each in self._stage.plane.containers(strike.target):
+                self._cut(each)
                 self._faults.kill(each.id)
             await asyncio.sleep(strike.size)
         finally:
-            self._cut()
+            if strike.target == fleet.SESSIONS:
+                self._sends.cut_off(_reach_s())
             self._faults.grant_capacity(strike.target)
         return ""
 
     async def _second_owner(self, strike: Strike) -> str:
         victim = await self._victim(strike)
-        self._cut()
+        if victim.function == fleet.SESSIONS:
+            self._sends.cut_off(_reach_s())
         self._limits.force(victim.pool)
         self._faults.double(victim.pool)
         return victim.id
 
     async def _redeploy(self, _: Strike) -> str:
-        self._cut()
+        self._sends.cut_off(_reach_s())
         self._deploys += 1
         await self._stage.deploy()
-        self._cut()
+        self._sends.cut_off(_reach_s())
         return ""
 
     async def _telegram(self, strike: Strike) -> str:
@@ -142,6 +145,14 @@ class Striker:
         busy = [each for each in ready if each.running] or ready
         return busy[int(strike.pick * len(busy))]
 
-    def _cut(self) -> None:
-        """An owner ends now."""
-        self._sends.expect(asyncio.get_running_loop().time() + REACH_S)
+    def _cut(self, victim: ContainerInfo) -> None:
+        """A container ends now: an agent cuts its own sends, an owner of sessions anyone's, others none."""
+        match victim.function:
+            case fleet.AGENT:
+                self._sends.died(victim.id, _reach_s())
+            case fleet.SESSIONS:
+                self._sends.cut_off(_reach_s())
+
+
+def _reach_s() -> float:
+    return asyncio.get_running_loop().time() + REACH_S

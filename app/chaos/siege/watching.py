@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from actors import turns
 from actors.stores import UpdateRecord
 from app.chaos.siege.evidence import Problem, is_sending
 from app.plane import ContainerInfo
@@ -36,20 +37,41 @@ class Limits:
 
 
 class Sends:
-    """The updates of which the store said, at and after a fault that ends an owner, that a chunk is on its way."""
+    """The updates that were being sent when a fault cut their sender: an agent that died, or any without its shard."""
 
     def __init__(self) -> None:
-        self.updates: set[int] = set()
-        self._until_s = 0.0
+        self._claims: dict[str, str] = {}
+        self._dead: set[str] = set()
+        self._seen: set[tuple[int, str]] = set()
+        self._cut: set[int] = set()
+        self._until_s = self._cut_off_until_s = 0.0
 
-    def expect(self, until_s: float) -> None:
-        """A fault struck: what it cuts is seen until then."""
+    @property
+    def updates(self) -> set[int]:
+        """Those of the dead by what they have told their logs, which may be read later than the store."""
+        of_the_dead = {update for update, lease in self._seen if self._claims.get(lease) in self._dead}
+        return self._cut | of_the_dead
+
+    def claimed(self, lease: str, container: str) -> None:
+        """A container works under this lease."""
+        self._claims[lease] = container
+
+    def died(self, container: str, until_s: float) -> None:
+        """An agent ends; what it was sending is seen until then, and what others send has no excuse."""
+        self._dead.add(container)
         self._until_s = max(self._until_s, until_s)
+
+    def cut_off(self, until_s: float) -> None:
+        """The owners of sessions end: until then an agent may live and be unable to write what it has sent."""
+        self._cut_off_until_s = max(self._cut_off_until_s, until_s)
 
     def expected(self, now_s: float) -> bool:
         """Whether a fault was lately."""
-        return now_s < self._until_s
+        return now_s < max(self._until_s, self._cut_off_until_s)
 
-    def look(self, records: Iterable[UpdateRecord]) -> None:
-        """Take down those that are being sent."""
-        self.updates |= {record.update for record in records if is_sending(record)}
+    def look(self, records: Iterable[UpdateRecord], now_s: float) -> None:
+        """Take down what is being sent."""
+        sending = {record.update: turns.unpack(record).lease for record in records if is_sending(record)}
+        self._seen |= set(sending.items())
+        if now_s < self._cut_off_until_s:
+            self._cut |= set(sending)

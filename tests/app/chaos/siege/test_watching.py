@@ -1,10 +1,16 @@
 """What is noticed while a siege goes on."""
 
+from dataclasses import replace
+
+import msgspec
 import pytest
 
+from actors import turns
+from actors.stores import UpdateRecord
+from app.chaos.siege.judging import CUT, judge
 from app.chaos.siege.watching import Limits, Sends
 from app.plane import ContainerInfo
-from tests.app.chaos.siege.world import Told, record
+from tests.app.chaos.siege.world import Told, World, record
 
 POOL, OTHER = "fu-1", "fu-2"
 
@@ -53,16 +59,68 @@ def test_pools_of_one_function_are_counted_apart_and_a_function_without_limit_no
 def test_only_sends_under_way_are_taken_down() -> None:
     """An accepted update is nobody's send, and neither is one that was sent."""
     sends = Sends()
-    sends.look([record(Told(number=n, state="committed", chunk=chunk)) for n, chunk in _CHUNKS.items()])
+    sends.cut_off(10.0)
+    sends.look(
+        [record(Told(number=n, state="committed", chunk=chunk)) for n, chunk in _CHUNKS.items()], now_s=0.0
+    )
     assert {2} == sends.updates
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["told before its death", "read after it"])
+def test_of_an_agent_s_death_only_its_own_sends_are_taken_down(late: bool) -> None:
+    """An update that a living agent was sending at the same moment is no excuse for an unknown end of it."""
+    sends = Sends()
+    told = [("dead's", "ta-1"), ("other's", "ta-2")]
+    if not late:
+        _tell(sends, told)
+    sends.died("ta-1", 10.0)
+    sends.look([_sending(1, "dead's"), _sending(2, "other's"), _sending(3, "nobody's")], now_s=0.0)
+    if late:
+        _tell(sends, told)
+    assert {1} == sends.updates
+
+
+@pytest.mark.parametrize(
+    ("owner", "problems"), [("ta-1", 0), ("ta-2", 1)], ids=["the dead's", "the living's"]
+)
+def test_an_unknown_end_of_a_living_container_s_turn_is_a_problem(owner: str, problems: int) -> None:
+    """While another one is killed: the verdict names it."""
+    sends = Sends()
+    sends.claimed("lease", owner)
+    sends.died("ta-1", 10.0)
+    sends.look([_sending(3, "lease")], now_s=0.0)
+    world = World().with_told(Told(number=3, state="unknown", chunk="unknown", reason=CUT))
+    watched = replace(world, sending=tuple(sends.updates)).watched
+    assert ["unknown"] * problems == [each.promise for each in judge(watched, world.left).problems]
+
+
+def test_without_its_shard_any_agent_s_sends_are_taken_down_for_a_while() -> None:
+    """Who can't write what was sent is cut as the dead are; later ones are not."""
+    sends = Sends()
+    sends.cut_off(10.0)
+    sends.look([_sending(1, "a")], now_s=9.9)
+    sends.look([_sending(2, "a")], now_s=10.0)
+    assert {1} == sends.updates
 
 
 def test_a_fault_is_lately_until_its_end_and_a_later_one_makes_it_longer() -> None:
     """Never shorter."""
     sends = Sends()
-    sends.expect(10.0)
-    sends.expect(5.0)
+    sends.died("ta-1", 10.0)
+    sends.died("ta-2", 5.0)
+    sends.cut_off(7.0)
     assert (True, False) == (sends.expected(9.9), sends.expected(10.0))
+
+
+def _tell(sends: Sends, told: list[tuple[str, str]]) -> None:
+    for lease, container in told:
+        sends.claimed(lease, container)
+
+
+def _sending(number: int, lease: str) -> UpdateRecord:
+    sent = record(Told(number=number, state="committed", chunk="sending"))
+    turn = msgspec.structs.replace(turns.unpack(sent), lease=lease)
+    return msgspec.structs.replace(sent, body=turns.pack(turn))
 
 
 _CHUNKS = {1: "planned", 2: "sending", 3: "sent"}
