@@ -8,7 +8,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import Generic, TypeVar
 
-from actors.stores import StoreDown
+from actors.stores import StoreDenied, StoreDown
 
 J = TypeVar("J")
 
@@ -69,7 +69,8 @@ class Worker(Generic[J]):
         """Hand jobs over, to be done in one batch; their future gives the outcomes, or StoreDown past the deadline.
 
         That stops no running job, but those whose caller was cancelled or timed out before their batch began
-        are not done at all. Raises StoreDown when no more jobs may wait.
+        are not done at all. Raises StoreDown when no more jobs may wait,
+        StoreDenied on a second event loop, such as that of a process forked off.
         """
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
@@ -98,7 +99,7 @@ class Worker(Generic[J]):
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._loop is not None:
-            raise RuntimeError(f"{self._name} belongs to another event loop")
+            raise StoreDenied(f"{self._name} belongs to another event loop")
         self._loop = loop
         self._ended = asyncio.Event()
         self._begin(loop)
