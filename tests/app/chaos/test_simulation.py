@@ -18,6 +18,8 @@ from app.chaos.faults import KINDS, Faults
 from app.chaos.simulation import Account, Plan, StoreKind, command_of, simulate
 from app.cli import cli
 
+WORDS = ("what do you think of it", "quickly", "among ourselves", "/nonsense")
+"""Of the messages that people write."""
 SMALL = Size(people=10, groups=2)
 
 
@@ -55,6 +57,16 @@ def test_over_sqlite_a_seed_runs_the_same_way_in_another_process() -> None:
         for seed in ("1", "2")
     ]
     assert runs[0].stdout == runs[1].stdout
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite"])
+def test_no_log_holds_what_people_write(store: StoreKind) -> None:
+    """At level debug, with everything going wrong; there are no secrets in a simulation."""
+    plan = Plan(seed=3, minutes=1, intensity=3.0, store=store)
+    command = [sys.executable, "-c", "import app.cli; app.cli.main()", *command_of(plan).split()[1:]]
+    ran = subprocess.run([*command, "--log-level", "debug"], capture_output=True, check=True, text=True)
+    assert "turn_claimed" in ran.stderr, "nothing was logged: the search would find nothing"
+    assert [] == [words for words in WORDS if words in ran.stderr]
 
 
 def test_over_sqlite_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
