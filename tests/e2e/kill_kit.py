@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Container, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ from tests.e2e.conftest import Environ
 from tests.e2e.kill_place import Place
 from tests.e2e.kit import READY_S
 
-LATE_S: Final = 0.3  # a commit that was on its way when its writer died has arrived by then
+LATE_S: Final = 0.3  # a commit that was on its way when its writer died has mostly arrived by then
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,9 +103,11 @@ class Siege:
         await asyncio.sleep(self._dice.choice((0.02, 0.1, 0.4)) * self._dice.random())
         if number % self.plan.roll_every == 0:
             await self._roll(place)
-        else:
-            await self._kill(place, store)
+            await asyncio.sleep(self._dice.uniform(*self.plan.pause_s))
+            return
+        dead = await self._kill(place, store)
         await asyncio.sleep(self._dice.uniform(*self.plan.pause_s))
+        await self._note_sending(dead, store)
 
     def _spoil(self) -> None:
         """Whoever is killed while a message is visible whose answer hangs must not send it again."""
@@ -116,18 +118,21 @@ class Siege:
         while self._crowd.said.total() < until:
             self._crowd.write(self._dice.randint(1, self.plan.chats))
 
-    async def _kill(self, place: Place, store: SessionStore) -> None:
+    async def _kill(self, place: Place, store: SessionStore) -> set[str]:
+        """Kill and start again; gives the leases of the dead one, whose commits may still be on their way."""
         await place.kill()
         self.injected["kill -9"] += 1
-        left = await self._note_sending(place, store)
+        dead = place.leases_of_the_dead()
+        left = await self._note_sending(dead, store)
         self.injected["turns open at kill -9"] += len(left)
         await place.start()
         await asyncio.sleep(LATE_S)
-        await self._note_sending(place, store)
+        await self._note_sending(dead, store)
+        return dead
 
-    async def _note_sending(self, place: Place, store: SessionStore) -> Sequence[UpdateRecord]:
-        """Take down what the dead one was sending; what others send has no excuse."""
-        left, dead = await store.find_updates(("accepted", "committed"), ALL), place.leases_of_the_dead()
+    async def _note_sending(self, dead: Container[str], store: SessionStore) -> Sequence[UpdateRecord]:
+        """Take down what is being sent under the leases of the dead; what others send has no excuse."""
+        left = await store.find_updates(("accepted", "committed"), ALL)
         cut = (record for record in left if is_sending(record) and turns.unpack(record).lease in dead)
         self.sending_at_kills |= {record.update for record in cut}
         return left
