@@ -51,7 +51,7 @@ class SkillFiles(Protocol):
         """Read every skill file, off the event loop; one bad file spoils no other."""
 
     async def read_resource(self, skill_path: str, resource: str) -> bytes:
-        """Read a file beside the skill file at `skill_path`; raises ResourceUnavailable."""
+        """Read a file beside the skill file at `skill_path`, none hidden; raises ResourceUnavailable."""
 
 
 # ---------------------------------------------------------------- Telegram, outbound

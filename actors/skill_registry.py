@@ -42,6 +42,7 @@ log = structlog.get_logger(__name__)
 
 MAX_RUN_CHARS = 200  # the bound of the port's SkillRun
 ECHOED_CHARS = 200  # of a caller's words in a fault
+NOT_LISTED = "the skill lists no such file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +169,13 @@ class SkillRegistryActor(Actor[SkillRequest]):
         )
 
     async def _resource(self, name: str, path: str) -> Resource | Fault:
+        """Give a file that the skill lists: whatever else lies in its folder is not for those who chat."""
         found = await self._find(name)
         if isinstance(found, Fault):
             return found
         skill = found.summary.name
+        if path not in found.resources:
+            return ResourceNotFound(skill=skill, path=path[:ECHOED_CHARS], detail=NOT_LISTED)
         try:
             async with asyncio.timeout(self._options.resource_deadline_s):  # a network volume can hang
                 content = await self._files.read_resource(found.summary.path, path)

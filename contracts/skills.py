@@ -77,7 +77,7 @@ class Skill(Message, frozen=True, kw_only=True, tag="skill"):
 
 
 class GetResource(Message, frozen=True, kw_only=True, tag="skill.resource.get"):
-    """Give one file beside a skill; `path` is relative to the skill's folder and cannot leave it."""
+    """Give one file beside a skill; `path` is one of the skill's `resources`: no other can be read."""
 
     skill: str
     path: str

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from pathlib import Path, PureWindowsPath
+from pathlib import Path, PurePath, PureWindowsPath
 from typing import Final
 
 from app.skills.bounds import MAX_FILE_BYTES
@@ -44,6 +44,11 @@ def stays_below(relative: str) -> bool:
     """Whether a relative path, read with either system's rules, names something below its base."""
     path = PureWindowsPath(relative)
     return bool(path.parts) and not path.anchor and ".." not in path.parts and "\0" not in relative
+
+
+def is_hidden(relative: PurePath) -> bool:
+    """Whether a part begins with a dot: settings, keys and version control are no part of a skill."""
+    return any(part.startswith(".") for part in relative.parts)
 
 
 def problem_of(error: OSError) -> str:

@@ -9,7 +9,7 @@ import msgspec
 from actors.ports import Recovered, ResourceUnavailable, SkillFile, SkillFiles, SkillScan
 from actors.skill_library import skill_key
 from app.skills.bounds import ScanBounds
-from app.skills.files import FileRefused, problem_of, read_file, resolve_inside, stays_below
+from app.skills.files import FileRefused, is_hidden, problem_of, read_file, resolve_inside, stays_below
 from app.skills.parse import ParsedSkill, SkillRefused, digest_of, one_line, parse_skill
 from app.skills.walk import AsideList, SkillFolder, find_skills, shown
 
@@ -33,7 +33,7 @@ class FolderSkillFiles(SkillFiles):
         return await asyncio.to_thread(self.scan_now)
 
     async def read_resource(self, skill_path: str, resource: str) -> bytes:
-        """Read a file below the folder of `skill_path`, at most 1 MiB; raises ResourceUnavailable."""
+        """Read a file below the folder of `skill_path`, none hidden, at most 1 MiB; raises ResourceUnavailable."""
         return await asyncio.to_thread(self._read_resource, skill_path, resource)
 
     def scan_now(self) -> SkillScan:
@@ -45,7 +45,10 @@ class FolderSkillFiles(SkillFiles):
             raise ResourceUnavailable("the path leaves the skill's folder")
         try:
             folder = resolve_inside((self._root / skill_path).parent, self._root.resolve())
-            return read_file(resolve_inside(folder / resource, folder))
+            file = resolve_inside(folder / resource, folder)
+            if is_hidden(file.relative_to(folder)):
+                raise FileRefused("no file of the skill")
+            return read_file(file)
         except (FileRefused, OSError) as error:  # OSError: the root itself
             raise ResourceUnavailable(_reason(error)) from error
 

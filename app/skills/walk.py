@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from app.skills.bounds import ScanBounds
-from app.skills.files import FileRefused, problem_of, resolve_inside
+from app.skills.files import FileRefused, is_hidden, problem_of, resolve_inside
 from contracts.base import Value
 from contracts.skills import SetAside
 
@@ -20,7 +20,8 @@ _PASSED_OVER: Final = frozenset({".git", ".hg", ".svn", "__pycache__", "node_mod
 class SkillFolder(Value, frozen=True):
     """A folder with at least one skill file; `relative` is posix, `.` for the root itself.
 
-    `candidates` are names of skill files, best first; `resources` are paths relative to the folder, sorted.
+    `candidates` are names of skill files, best first; `resources` are paths relative to the folder, sorted, of what
+    may be read by whoever chats: nothing hidden, and nothing of a skill further down.
     """
 
     path: Path
@@ -124,9 +125,13 @@ class _Walk:
             if place.depth >= self._bounds.depth:
                 self._aside.add(relative, f"folder not searched: deeper than {self._bounds.depth}")
                 continue
-            self._waiting.append(_Place(Path(entry.path), relative, place.depth + 1, skill))
+            # What is hidden belongs to nobody; a skill in there is one all the same.
+            owner = None if is_hidden(Path(entry.name)) else skill
+            self._waiting.append(_Place(Path(entry.path), relative, place.depth + 1, owner))
 
     def _add_resource(self, skill: SkillFolder | None, place: _Place, entry: os.DirEntry[str]) -> None:
+        if is_hidden(Path(entry.name)):
+            return
         relative = _below(place.relative, entry.name)
         if entry.is_symlink() and not self._is_usable_link(skill, relative, entry):
             return
@@ -142,10 +147,14 @@ class _Walk:
             self._aside.add(relative, f"over {self._bounds.resources} files beside one skill: not listed")
 
     def _is_usable_link(self, skill: SkillFolder | None, relative: str, entry: os.DirEntry[str]) -> bool:
+        base = skill.path if skill else self._root
         try:
-            target = resolve_inside(Path(entry.path), skill.path if skill else self._root)
+            target = resolve_inside(Path(entry.path), base)
         except FileRefused as error:
             self._aside.add(relative, f"link that {error}")
+            return False
+        if skill and is_hidden(target.relative_to(base)):
+            self._aside.add(relative, "link to a hidden file: not listed")
             return False
         if target.is_dir():
             self._aside.add(relative, "link to a folder that is searched at its own place: not followed")

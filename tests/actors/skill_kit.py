@@ -209,7 +209,9 @@ def counted(stats: SkillStats, run: SkillRun) -> SkillStats:
     )
 
 
-def skill_file(name: str, *, folder: str = "", body: str = "body", digest: str = "") -> SkillFile:
+def skill_file(
+    name: str, *, folder: str = "", body: str = "body", digest: str = "", resources: tuple[str, ...] = ()
+) -> SkillFile:
     """Give a parsed file; its digest follows the body unless given."""
     folder = folder or name
     return SkillFile(
@@ -217,6 +219,7 @@ def skill_file(name: str, *, folder: str = "", body: str = "body", digest: str =
         folder=folder,
         body=body,
         digest=digest or f"{name}:{body}",
+        resources=resources,
     )
 
 

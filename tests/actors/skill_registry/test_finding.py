@@ -130,8 +130,17 @@ async def test_a_resource_is_given_by_any_name_of_its_skill(world: World) -> Non
 async def test_a_resource_that_is_not_there_says_so(world: World) -> None:
     """Neither the skill's absence nor a hanging volume is taken for the file's."""
     assert isinstance(await world.ref.ask(GetResource(skill="tae", path="x")), SkillNotFound)
-    assert await world.ref.ask(GetResource(skill="tea", path="../x")) == ResourceNotFound(
-        skill="tea", path="../x", detail="no such file"
+    assert await world.ref.ask(GetResource(skill="coffee", path="beans.txt")) == ResourceNotFound(
+        skill="Coffee Making", path="beans.txt", detail="no such file"
     )
     world.files.gate.close()
-    assert isinstance(await world.ref.ask(GetResource(skill="tea", path="x")), Busy)
+    assert isinstance(await world.ref.ask(GetResource(skill="coffee", path="beans.txt")), Busy)
+
+
+@pytest.mark.parametrize("path", [".env", ".git/config", "inner/SKILL.md", "../x", "./beans.txt", ""])
+async def test_a_file_that_the_skill_does_not_list_is_not_given(world: World, path: str) -> None:
+    """Even if it is there: whoever chats may have the model ask for it."""
+    world.files.resources["coffee/SKILL.md", path] = b"secret"
+    reply = await world.ref.ask(GetResource(skill="coffee", path=path))
+
+    assert reply == ResourceNotFound(skill="Coffee Making", path=path, detail="the skill lists no such file")

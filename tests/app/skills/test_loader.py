@@ -72,6 +72,31 @@ def test_other_files_are_resources_of_the_nearest_skill_above(tmp_path: Path) ->
     }
 
 
+def test_what_is_hidden_is_listed_nowhere(tmp_path: Path) -> None:
+    """Settings, keys and version control are for no prompt; a skill in a hidden folder lists its own files."""
+    files = {
+        "a/SKILL.md": skill("a"),
+        "a/b.txt": "",
+        "a/.env": "KEY=secret",
+        "a/.git/config": "",
+        "a/.config/deep/token": "",
+        "a/sub/.netrc": "",
+        "a/.claude/skills/inner/SKILL.md": skill("inner"),
+        "a/.claude/skills/inner/c.txt": "",
+        "a/.claude/skills/inner/.env": "KEY=secret",
+    }
+    root = write(tmp_path, dict(files))
+    (root / "a/settings").symlink_to(".env")
+    (root / "a/.out").symlink_to("/etc/passwd")
+    result = scan(root)
+
+    assert {each.summary.name: each.resources for each in result.skills} == {
+        "a": ("b.txt",),
+        "inner": ("c.txt",),
+    }
+    assert aside(result) == {"a/settings": "link to a hidden file: not listed"}
+
+
 @pytest.mark.parametrize("second", ["tea", "Tea", "TEA", " tea "])
 def test_of_two_skills_of_one_name_the_first_by_path_keeps_it(tmp_path: Path, second: str) -> None:
     """The other is set aside, and its author learns who has the name."""
