@@ -8,6 +8,7 @@ import msgspec
 
 from actors.ports import ToolSpec, Unreachable
 from actors.refs import SkillRegistryRef
+from actors.skill_text import whole
 from contracts.base import Message
 from contracts.faults import Fault, SkillNotFound
 from contracts.skills import GetResource, GetSkill, Resource, Skill
@@ -35,12 +36,12 @@ _read_file = msgspec.json.Decoder(_ReadFile).decode
 SPECS: Final = (
     ToolSpec(
         name="read_skill",
-        description="Read the whole text of a skill, by its name.",
+        description="Read the whole text of a skill and the list of its files, by its name.",
         schema='{"type":"object","properties":{"name":{"type":"string"}},"required":["name"]}',
     ),
     ToolSpec(
         name="read_skill_file",
-        description="Read a file that lies beside a skill, by the skill's name and the file's path.",
+        description="Read one of the files that a skill lists, by the skill's name and the file's path.",
         schema='{"type":"object","properties":{"skill":{"type":"string"},"path":{"type":"string"}},'
         '"required":["skill","path"]}',
     ),
@@ -86,8 +87,8 @@ def _request(call: ToolCall) -> GetSkill | GetResource | None:
 
 def _result(call: ToolCall, answer: Message) -> ToolResult:
     match answer:
-        case Skill(body=body):
-            return ToolResult(id=call.id, content=_cut(body.encode()))
+        case Skill():
+            return ToolResult(id=call.id, content=_cut(whole(answer).encode()))
         case Resource(content=content):
             return ToolResult(id=call.id, content=_cut(content))
         case SkillNotFound(suggestions=names):

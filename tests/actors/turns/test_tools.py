@@ -5,6 +5,7 @@ import pytest
 from actors.agent_loop import ROUNDS
 from actors.ports import Completion
 from actors.tools import CALLS_MOST, RESULT_BYTES
+from contracts.skills import Skill
 from contracts.turns import ToolCall, ToolResult
 from tests.actors.turn_kit import BOT, World
 
@@ -48,6 +49,18 @@ async def test_each_call_is_answered(
     (result,) = await told(world, ToolCall(id="a", name=name, arguments=arguments))
     assert ("a", failed) == (result.id, result.failed)
     assert result.content.startswith(content)
+
+
+async def test_a_skill_that_is_read_is_whole(world: World) -> None:
+    """As one that was chosen for a message: the model learns what was learned, and which files it may read."""
+    cook = Skill(name="cook", body="Boil.", memory="Salt.", error_history="Burnt.", resources=("menu.txt",))
+    world.registry.skills["cook"] = cook
+    (result,) = await told(world, ToolCall(id="a", name="read_skill", arguments='{"name": "cook"}'))
+    whole = "Boil.\n\n## Memory\nSalt.\n\n## Error History\nBurnt.\n\n## Files beside this skill\nmenu.txt"
+    assert (whole, False) == (result.content, result.failed)
+    await world.say(2, "/skill cook soup")
+    await world.idle()
+    assert whole == world.now.model.asked[-1].skill_body
 
 
 async def test_a_result_is_bounded(world: World) -> None:
