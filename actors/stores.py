@@ -229,6 +229,12 @@ class SessionStore(Protocol):
         anybody. -1 stands for the shard of an update that can't be read.
         """
 
+    async def stray_chats(self, shards: int, limit: int) -> Sequence[int]:
+        """Give the chat of each of up to `limit` updates of shards >= `shards` that have no end yet, in no order.
+
+        There are such ones after the number of shards was lowered. What can't be read is left out.
+        """
+
     async def erase_updates(self, chat: int) -> int:
         """Empty the bodies of the chat's ended updates; gives how many."""
 

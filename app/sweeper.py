@@ -10,16 +10,19 @@ import structlog
 from actors.mailbox import LEASE_S
 from actors.ports import Clock, Unreachable
 from actors.refs import ChatAgentRef, SessionShardRef
-from actors.stores import SessionStore, StoreError
+from actors.stores import LeaseRecord, SessionStore, StoreError
 from app.fleet import Fleet
 from contracts.sessions import SweepTurns, TurnsStranded
 
 log = structlog.get_logger(__name__)
 
 EVERY_S: Final = 5.0  # a lease ends after 15 s, and a dead owner's turn goes on within 30 s
-LOOKED_AT: Final = 100  # open updates: where there are as many, every shard is awake anyway, and is asked
+LOOKED_AT: Final = (
+    100  # open updates: where there are as many, every shard is asked, and strays are looked for
+)
 STRAYS_EVERY: Final = 12  # sweeps in one process, a minute: its number of shards changes with a restart only
-STRAYS: Final = 100  # of one shard in one sweep; the next one sees what is left
+STRAYS: Final = 1_000  # updates in one sweep: once answered they make room for the rest, and no new ones come
+CHATS_AT_ONCE: Final = 200  # what the port's `read_chats` takes in one wave
 
 
 async def sweep(fleet: Fleet) -> int:
@@ -31,14 +34,16 @@ async def sweep_open(fleet: Fleet, store: SessionStore) -> int:
     """The same, and only the shards that have something open are asked: no other container is woken or kept awake.
 
     Updates of shards that there are no more, since FIRSTLIGHT_SHARDS was lowered, are handed over as well: the
-    agents ask for a turn by its chat, whose shard is now another one. A store that does not tell leaves every
-    shard to be asked. Raises nothing.
+    agents ask for a turn by its chat, whose shard is now another one. They are asked for by themselves where what
+    was looked at holds one or is not all there is: others that wait never hide them. A store that does not tell
+    leaves every shard to be asked. Raises nothing.
     """
     count = len(fleet.sessions.shards)
     try:
         found = await store.open_shards(LOOKED_AT)
-        shards = set(found) if len(found) < LOOKED_AT else {*found, *range(count)}
-        strays = await _strays(store, sorted(shard for shard in shards if shard not in range(count)))
+        shards = set(found) if len(found) < LOOKED_AT else set(range(count))
+        may_stray = len(found) >= LOOKED_AT or max(found, default=0) >= count
+        strays = await _strays(store, count) if may_stray else ()
     except StoreError as error:
         log.warning("sweep_failed", error=str(error))
         return await sweep(fleet)
@@ -96,19 +101,18 @@ async def _stranded(shard: SessionShardRef) -> tuple[int, ...]:
 
 async def _sweep_strays(fleet: Fleet, store: SessionStore) -> int:
     try:
-        found = set(await store.open_shards(LOOKED_AT))
-        strays = await _strays(store, sorted(found - set(range(len(fleet.sessions.shards)))))
+        strays = await _strays(store, len(fleet.sessions.shards))
     except StoreError as error:
         log.warning("sweep_failed", error=str(error))
         return 0
     return await _sweep(fleet, (), strays)
 
 
-async def _strays(store: SessionStore, shards: Iterable[int]) -> tuple[int, ...]:
-    """The chats of these shards whose turns nobody works on, by the leases in the store; raises StoreError."""
-    chats: dict[int, None] = {}
-    for shard in shards:
-        chats |= dict.fromkeys(update.chat for update in await store.open_updates(shard, STRAYS))
-    states = await store.read_chats(tuple(chats)) if chats else {}
-    leases = {chat: state.lease for chat, state in states.items()}
+async def _strays(store: SessionStore, shards: int) -> tuple[int, ...]:
+    """The chats of shards from that one on whose turns nobody works on, by the stored leases; raises StoreError."""
+    chats = tuple(dict.fromkeys(await store.stray_chats(shards, STRAYS)))
+    leases: dict[int, LeaseRecord | None] = {}
+    for start in range(0, len(chats), CHATS_AT_ONCE):
+        states = await store.read_chats(chats[start : start + CHATS_AT_ONCE])
+        leases |= {chat: state.lease for chat, state in states.items()}
     return tuple(chat for chat, lease in leases.items() if lease is None or lease.age_s > LEASE_S)

@@ -1,6 +1,6 @@
 """All documents of a simulation, with the semantics of the store ports; they outlive the containers that use them."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
@@ -133,16 +133,13 @@ class MemoryDatabase:
 
     def open_updates(self, shard: int, limit: int, after: UpdateRecord | None) -> list[UpdateRecord]:
         """The shard's updates without an end, oldest first."""
-        waiting = (self.tables.updates[key].record for box in self.tables.mailboxes.values() for key in box)
-        found = (record for record in waiting if record.shard == shard)
-        return sorted((record for record in found if after is None or _age(record) > _age(after)), key=_age)[
-            :limit
-        ]
+        found = (record for record in self.open_ones() if record.shard == shard)
+        behind = (record for record in found if after is None or _age(record) > _age(after))
+        return sorted(behind, key=_age)[:limit]
 
-    def open_shards(self, limit: int) -> list[int]:
-        """The shards of updates without an end."""
-        waiting = (self.tables.updates[key].record for box in self.tables.mailboxes.values() for key in box)
-        return [record.shard for record in waiting][:limit]
+    def open_ones(self) -> Iterator[UpdateRecord]:
+        """The updates without an end, chat by chat."""
+        return (self.tables.updates[key].record for box in self.tables.mailboxes.values() for key in box)
 
     def find_updates(self, states: Sequence[TurnState], limit: int) -> list[UpdateRecord]:
         """Updates in these states; the table is in the order of arrival."""

@@ -97,7 +97,13 @@ class MemorySessionStore(_Adapter, SessionStore):
 
     async def open_shards(self, limit: int) -> Sequence[int]:
         """Read whose open updates there are."""
-        found = self._database.open_shards(limit)
+        found = [update.shard for update in self._database.open_ones()][:limit]
+        self._meter.read(len(found))
+        return found
+
+    async def stray_chats(self, shards: int, limit: int) -> Sequence[int]:
+        """Read whose open updates belong to shards that there are no more."""
+        found = [update.chat for update in self._database.open_ones() if update.shard >= shards][:limit]
         self._meter.read(len(found))
         return found
 

@@ -233,6 +233,10 @@ class ShakySessions(SessionStore):
         """Read whose open updates there are."""
         return await self._call("all", lambda: self._store.open_shards(limit))
 
+    async def stray_chats(self, shards: int, limit: int) -> Sequence[int]:
+        """Read whose open updates belong to shards that there are no more."""
+        return await self._call("all", lambda: self._store.stray_chats(shards, limit))
+
     async def find_updates(self, states: Sequence[TurnState], limit: int) -> Sequence[UpdateRecord]:
         """Read updates in these states."""
         return await self._call("all", lambda: self._store.find_updates(states, limit))

@@ -28,10 +28,10 @@ from app.store import firestore_docs as docs
 from app.store.firestore_answers import Found, Unread, living
 from app.store.firestore_client import Applied, FirestoreDatabase
 from app.store.firestore_errors import AlreadyExists, PreconditionFailed
-from app.store.firestore_plans import open_plan, recent_plan, states_plan
+from app.store.firestore_plans import open_plan, recent_plan, states_plan, stray_plan
 from app.store.firestore_poison import Poison
 from app.store.firestore_requests import Change, Search, When
-from app.store.firestore_search import find
+from app.store.firestore_search import answer, find
 from app.store.firestore_values import UnreadableDocument
 from contracts.turns import TurnState
 
@@ -226,6 +226,13 @@ class FirestoreSessionStore(SessionStore):
         search = Search(collection=docs.UPDATES, limit=limit, equal={"open": True}, only=("shard",))
         found = await self._database.query(search, self._meter, living(docs.read_shard))
         return tuple(each if isinstance(each, int) else -1 for each in found.documents.values())
+
+    async def stray_chats(self, shards: int, limit: int) -> Sequence[int]:
+        """Read chats and shards alone; without the index, by a wider query that needs none."""
+        plan = stray_plan(shards, limit)
+        found = (await answer(self._database, plan, self._meter)).found
+        strays = filter(plan.keep, Poison().sound(found.documents))
+        return tuple(stray.chat for stray in strays)[:limit]
 
     # ------------------------------------------------------------ ends
 

@@ -9,8 +9,8 @@ from actors.warm_ports import WarmStore
 from app.settings import FirestoreAddress, Settings
 from app.store.firestore import FirestoreSessionStore
 from app.store.firestore_client import FirestoreDatabase
-from app.store.firestore_plans import changed_plan, open_plan, recent_plan, states_plan
-from app.store.firestore_search import Plan, find
+from app.store.firestore_plans import changed_plan, open_plan, recent_plan, states_plan, stray_plan
+from app.store.firestore_search import Plan, answer
 from app.store.firestore_skills import FirestoreSkillStatsStore
 from app.store.firestore_warm import FirestoreWarmStore
 
@@ -51,9 +51,9 @@ class FirestoreStores:
     async def missing_indexes(self) -> tuple[str, ...]:
         """The composite indexes that the database says it lacks, as firestore.indexes.json lists them."""
         plans: tuple[Plan[Any], ...] = (
-            recent_plan(0, 1), changed_plan(0, 0, 1), open_plan(0, 1), states_plan(("accepted",), 1),
+            recent_plan(0, 1), changed_plan(0, 0, 1), open_plan(0, 1), states_plan(("accepted",), 1), stray_plan(0, 1),
         )  # fmt: skip
-        await asyncio.gather(*(find(self._database, plan, Meter()) for plan in plans))
+        await asyncio.gather(*(answer(self._database, plan, Meter()) for plan in plans))
         return tuple(sorted(self._database.missing_indexes))
 
     async def close(self) -> None:

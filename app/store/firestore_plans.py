@@ -1,6 +1,7 @@
 """The queries of the session store: each with the index that serves it, and the way to do without."""
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -8,7 +9,15 @@ from actors.stores import SessionRecord, UpdateRecord
 from app.store.firestore_docs import SESSIONS, UPDATES, read_session, read_update, update_path, utc
 from app.store.firestore_requests import Search
 from app.store.firestore_search import Plan
+from app.store.firestore_values import read_int
 from contracts.turns import TurnState
+
+
+class Stray(NamedTuple):
+    """Whose an update is, and of which shard."""
+
+    chat: int
+    shard: int
 
 
 def recent_plan(shard: int, limit: int) -> Plan[SessionRecord]:
@@ -46,6 +55,18 @@ def states_plan(states: Sequence[TurnState], limit: int) -> Plan[UpdateRecord]:
     return _oldest(Search(collection=UPDATES, limit=limit, any_of=("state", tuple(states))))
 
 
+def stray_plan(shards: int, limit: int) -> Plan[Stray]:
+    """Whose updates without an end belong to shards from that one on; without index, any that have none."""
+    waiting = Search(collection=UPDATES, limit=limit, equal={"open": True}, only=("chat", "shard"))
+    return Plan(
+        search=msgspec.structs.replace(waiting, order="shard", at_least=shards),
+        plain=waiting,
+        read=_read_stray,
+        keep=lambda stray: stray.shard >= shards,
+        rank=lambda stray: stray.shard,
+    )
+
+
 def _oldest(unordered: Search, after: UpdateRecord | None = None) -> Plan[UpdateRecord]:
     """Equality alone is served by the indexes that Firestore keeps for every field."""
     start = (utc(after.accepted_at), update_path(after.key)) if after is not None else None
@@ -56,6 +77,11 @@ def _oldest(unordered: Search, after: UpdateRecord | None = None) -> Plan[Update
         keep=lambda record: after is None or _place(record) > _place(after),
         rank=lambda record: record.accepted_at,
     )
+
+
+def _read_stray(_: str, document: Any) -> Stray:
+    """Raises UnreadableDocument."""
+    return Stray(read_int(document.fields, "chat"), read_int(document.fields, "shard"))
 
 
 def _place(record: UpdateRecord) -> tuple[float, str]:

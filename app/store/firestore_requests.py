@@ -55,6 +55,7 @@ class Search(Value, frozen=True, kw_only=True):
     `times_only` leaves out documents whose order field is no timestamp (Firestore sorts mixed types by type);
     `after_us` does, too, and gives only those with a later time than that (microseconds since 1970).
     `only` names the fields that are given, all if it is empty; `__name__` alone gives none.
+    `at_least` gives only those whose order field is a number from that one on.
     `after` is the place of a document in that order, its field and its path: what stands behind it is found.
     """
 
@@ -66,6 +67,7 @@ class Search(Value, frozen=True, kw_only=True):
     descending: bool = False
     times_only: bool = False
     after_us: int | None = None
+    at_least: int | None = None
     only: tuple[str, ...] = ()
     after: tuple[datetime, str] | None = None
 
@@ -150,4 +152,6 @@ def _conditions(search: Search) -> list[tuple[str, Any, Any]]:
     if search.after_us is not None:
         after = _EPOCH + timedelta(microseconds=search.after_us)
         conditions.append((search.order, _Operator.GREATER_THAN, after))
+    if search.at_least is not None:
+        conditions.append((search.order, _Operator.GREATER_THAN_OR_EQUAL, search.at_least))
     return conditions

@@ -138,6 +138,10 @@ class SqliteSessionStore(Adapter):
         """Read whose open updates there are."""
         return await self._read(lambda connection: reads.open_shards(connection, limit), len)
 
+    async def stray_chats(self, shards: int, limit: int) -> Sequence[int]:
+        """Read whose open updates belong to shards that there are no more."""
+        return await self._read(lambda connection: reads.stray_chats(connection, shards, limit), len)
+
     async def erase_updates(self, chat: int) -> int:
         """Empty the bodies of the chat's ended updates."""
         return await self._write(lambda commit: changes.erase_updates(commit, chat), int)

@@ -87,6 +87,13 @@ def open_shards(connection: sqlite3.Connection, limit: int) -> tuple[int, ...]:
     return tuple(shard if isinstance(shard, int) else -1 for (shard,) in connection.execute(query, (limit,)))
 
 
+def stray_chats(connection: sqlite3.Connection, shards: int, limit: int) -> tuple[int, ...]:
+    """Read the chats of updates without an end that belong to shards from that one on, by the same index."""
+    query = """SELECT chat FROM updates INDEXED BY updates_by_chat
+               WHERE open = 1 AND shard BETWEEN ? AND ? AND typeof(chat) = 'integer' LIMIT ?"""
+    return tuple(chat for (chat,) in connection.execute(query, (shards, _INTEGERS, limit)))
+
+
 def find_updates(connection: sqlite3.Connection, states: Sequence[TurnState], limit: int) -> Updates:
     """Read updates by state, oldest first: a scan, because accepting should not pay for an operator's index."""
     query = """SELECT * FROM updates WHERE state IN (SELECT value FROM json_each(?))

@@ -209,6 +209,13 @@ class MemorySessionStore(SessionStore, WarmStore):
 
         return await self._read("open_shards", apply)
 
+    async def stray_chats(self, shards: int, limit: int) -> Sequence[int]:
+        def apply() -> Sequence[int]:
+            waiting = (one for one in self.database.updates.values() if one.open)
+            return tuple(one.chat for one in waiting if one.shard >= shards)[:limit]
+
+        return await self._read("stray_chats", apply)
+
     async def find_updates(self, states: Sequence[TurnState], limit: int) -> Sequence[UpdateRecord]:
         def apply() -> Sequence[UpdateRecord]:
             return tuple(one for one in self.database.updates.values() if one.state in states)[:limit]

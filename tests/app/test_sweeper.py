@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import pytest
@@ -10,10 +10,10 @@ from structlog.testing import capture_logs
 
 from actors.meter import Meter
 from actors.ports import Clock
-from actors.stores import StoreDown, UpdateRecord
+from actors.stores import ChatState, StoreDown, UpdateRecord
 from app.chaos.memory_database import MemoryDatabase
 from app.chaos.memory_store import MemorySessionStore
-from app.sweeper import LOOKED_AT, STRAYS_EVERY, sweep_forever, sweep_open
+from app.sweeper import CHATS_AT_ONCE, LOOKED_AT, STRAYS, STRAYS_EVERY, sweep_forever, sweep_open
 from contracts.codec import encode
 from contracts.sessions import TurnsStranded
 from tests.actors.turns.test_sweeping import Direct, away, fleet
@@ -23,14 +23,27 @@ SHARDS = 3
 
 
 class Store(MemorySessionStore):
-    """A store that may be away."""
+    """A store that may be away, and notes how many chats were read at once."""
 
     away = False
+
+    def __init__(self, database: MemoryDatabase, meter: Meter) -> None:
+        super().__init__(database, meter)
+        self.waves: list[int] = []
 
     async def open_shards(self, limit: int) -> Sequence[int]:
         if self.away:
             raise StoreDown("away")
         return await super().open_shards(limit)
+
+    async def stray_chats(self, shards: int, limit: int) -> Sequence[int]:
+        if self.away:
+            raise StoreDown("away")
+        return await super().stray_chats(shards, limit)
+
+    async def read_chats(self, chats: Sequence[int]) -> Mapping[int, ChatState]:
+        self.waves.append(len(chats))
+        return await super().read_chats(chats)
 
 
 class Asked:
@@ -88,7 +101,7 @@ async def test_where_it_can_not_tell_every_shard_is_asked(store: Store, away: bo
 
 
 async def test_what_belongs_to_a_shard_that_is_no_more_is_handed_over(store: Store) -> None:
-    """Longest waiting first; by its chat, whose shard is another one since the number of shards was lowered."""
+    """By its chat, whose shard is another one since the number of shards was lowered."""
     for number, chat, shard in ((1, 500, 7), (2, 501, 4), (3, 500, 7)):
         await append(store, number, chat, shard)
     assert ([], 2) == await swept(store)
@@ -100,6 +113,26 @@ async def test_a_turn_of_such_a_shard_that_somebody_works_is_left_alone(store: S
     committed = msgspec.structs.replace(record, state="committed")
     await store.write_turn(step(committed, lease=lease(1)))
     assert ([], 0) == await swept(store)
+
+
+async def test_chats_that_wait_do_not_hide_what_belongs_to_a_shard_that_is_no_more(store: Store) -> None:
+    """However many they are."""
+    for number in range(LOOKED_AT):
+        await append(store, number, chat=number, shard=0)
+    await append(store, 9_000, chat=9_000, shard=7)
+    assert (list(range(SHARDS)), SHARDS + 1) == await swept(store)
+    agent = Direct(away)
+    with pytest.raises(asyncio.CancelledError):
+        await sweep_forever(fleet(agent, *map(Asked().shard, range(SHARDS))), Rounds(1), store)
+    assert SHARDS + 1 == len(agent.told)
+
+
+async def test_strays_are_bounded_and_their_chats_read_in_waves(store: Store) -> None:
+    """A store's port takes a few hundred chats at once."""
+    for number in range(STRAYS + 5):
+        await append(store, number, chat=number, shard=7)
+    assert (list(range(SHARDS)), SHARDS + STRAYS) == await swept(store)
+    assert [CHATS_AT_ONCE] * (STRAYS // CHATS_AT_ONCE) == store.waves
 
 
 class Rounds(Clock):

@@ -1,4 +1,4 @@
-"""What every store promises who asks for the shards that have work."""
+"""What every store promises who asks for the shards that have work, and for what belongs to none."""
 
 import msgspec
 
@@ -23,3 +23,19 @@ async def test_a_look_for_work_where_there_is_none_is_one_read_of_nothing(backen
     backend.meter.reads.clear()
     assert [] == list(await backend.sessions.open_shards(100))
     assert [0] == backend.meter.reads
+
+
+async def test_the_chats_of_shards_that_are_no_more_are_given_and_no_others(backend: Backend) -> None:
+    """One entry for each update that has no end, up to the limit, behind any number of others."""
+    for number, shard in ((1, 0), (2, 3), (3, 3), (4, 2), (5, 9)):
+        await backend.sessions.append(update(number, CHAT + shard, shard=shard))
+    for number in range(100, 120):
+        await backend.sessions.append(update(number, CHAT, shard=0))
+    over = update(6, CHAT + 5, shard=5)
+    stored = msgspec.structs.replace(over, version=(await backend.sessions.append(over)).version)
+    await backend.sessions.write_turn(step(ended(stored)))
+    await backend.sessions.append(ended(update(7, CHAT + 6, shard=6), "ignored"))
+    assert [CHAT + 3, CHAT + 3, CHAT + 9] == sorted(await backend.sessions.stray_chats(3, 3))
+    assert 2 == len(await backend.sessions.stray_chats(3, 2))
+    assert [CHAT + 9] == list(await backend.sessions.stray_chats(4, 10))
+    assert [] == list(await backend.sessions.stray_chats(10, 10))
