@@ -62,7 +62,8 @@ class Findings(Value, frozen=True, kw_only=True):
     `ok` says that nothing is lost, stuck, contradictory or unreadable, no index is missing, and Telegram has no
     trouble with webhook or token: an unknown or dead end is an end, with its reason in the store.
 
-    `checked` counts the records looked at by state, `unchecked` names the states of which there are more;
+    `checked` counts the records looked at by state, at most LOOKED_AT of each. `unchecked` names the states that
+    are findings and of which there may be more; other ends are looked at for contradictions alone, and pile up.
     `webhook` is None when Telegram was not asked. `actors` says why actors of a deployed app do not answer or
     are degraded; it is None when none was asked.
     """
@@ -130,7 +131,7 @@ async def _examine(store: SessionStore, now: float) -> Findings:
         stuck_leases=left.leases,
         updates=tuple(_noted(record, now) for record in (*left.records, *told)),
         checked={state: len(records) for state, records in found.items()},
-        unchecked=tuple(state for state, records in found.items() if len(records) >= LOOKED_AT),
+        unchecked=tuple(state for state in (*WAITING, *TOLD) if len(found[state]) >= LOOKED_AT),
     )
 
 

@@ -85,6 +85,14 @@ async def test_what_was_not_looked_at_is_said(healthy: Patient) -> None:
     assert (("dead_lettered",), LOOKED_AT, (9_999,)) == (found.unchecked, len(found.dead), found.lost)
 
 
+async def test_ends_that_are_as_they_should_be_are_no_line_for_ever(healthy: Patient) -> None:
+    """Who has answered a thousand messages has nothing left to look at."""
+    many = await asyncio.gather(*(healthy.accept(number, chat=number) for number in range(LOOKED_AT + 1)))
+    await asyncio.gather(*(healthy.move(record, "answered") for record in many))
+    found = await examine(healthy.database)
+    assert (True, (), LOOKED_AT) == (found.ok, found.unchecked, found.checked["answered"])
+
+
 async def test_missing_indexes_are_named(emulator: Emulator, project: str) -> None:
     """Those that the shipped queries want, in the database's own refusal (the emulator never refuses)."""
     proxy = FaultProxy(emulator.host)
