@@ -24,18 +24,20 @@ _WRITE_SESSION: Final = """
     ON CONFLICT (chat) DO UPDATE SET shard = excluded.shard, body = excluded.body, version = excluded.version,
         updated_at = excluded.updated_at, operation = excluded.operation, expires_at = excluded.expires_at
 """
-_WRITE_LEASE: Final = """
-    INSERT INTO leases (chat, lease, owner, update_key, attempt, renewed_at, wait_s, told_at)
-    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?6
-    WHERE EXISTS (SELECT 1 FROM updates WHERE open = 1 AND chat = ?1 AND bot || ':' || "update" = ?4)
-    ON CONFLICT (chat) DO UPDATE SET lease = excluded.lease, owner = excluded.owner, attempt = excluded.attempt,
-        renewed_at = excluded.renewed_at, update_key = excluded.update_key,
-        wait_s = iif(excluded.wait_s <= 0 AND update_key = excluded.update_key, wait_s, excluded.wait_s),
-        told_at = iif(excluded.wait_s <= 0 AND update_key = excluded.update_key, told_at, excluded.told_at)
+_IS_OPEN: Final = """
+    EXISTS (SELECT 1 FROM updates WHERE open = 1 AND chat = ?1 AND bot || ':' || "update" = ?2)
 """
-_GIVE_UP_LEASE: Final = (
-    "DELETE FROM leases WHERE chat = ? AND wait_s <= 0",
-    "UPDATE leases SET owner = '', attempt = 0 WHERE chat = ?",
+_WRITE_LEASE: Final = f"""
+    INSERT OR REPLACE INTO leases (chat, update_key, lease, owner, attempt, renewed_at)
+    SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE {_IS_OPEN}
+"""
+_WRITE_WAIT: Final = f"""
+    INSERT OR REPLACE INTO waits (chat, update_key, wait_s, told_at)
+    SELECT ?1, ?2, ?3, ?4 WHERE {_IS_OPEN}
+"""
+_DROPS: Final = (
+    "DELETE FROM leases WHERE chat = ? AND update_key = ?",
+    "DELETE FROM waits WHERE chat = ? AND update_key = ?",
 )
 _COUNT_RUN: Final = """
     INSERT INTO skills VALUES (?, 1, ?, ?, ?)
@@ -50,6 +52,11 @@ _PURGES: Final = (
     "DELETE FROM skill_runs WHERE (skill, run) IN"
     " (SELECT skill, run FROM skill_runs WHERE expires_at <= ? LIMIT ?)",
 )
+_PURGE_WAITS: Final = """
+    DELETE FROM waits WHERE NOT EXISTS (
+        SELECT 1 FROM updates WHERE open = 1 AND chat = waits.chat AND bot || ':' || "update" = update_key
+    )
+"""
 
 
 def write_turn(commit: Commit, write: TurnWrite) -> TurnWritten:
@@ -87,11 +94,12 @@ def write_session(commit: Commit, session: SessionRecord, operation: str) -> int
 def write_lease(commit: Commit, chat: int, lease: LeaseRecord | None) -> None:
     """Write the chat's lease as renewed now, or drop it; one of an update that has ended comes too late."""
     if lease is None:
-        for statement in _GIVE_UP_LEASE:
-            commit.connection.execute(statement, (chat,))
+        commit.connection.execute("DELETE FROM leases WHERE chat = ?", (chat,))
         return
-    row = (chat, lease.lease, lease.owner, lease.update_key, lease.attempt, commit.now, lease.wait_s)
-    commit.connection.execute(_WRITE_LEASE, row)
+    turn = (chat, lease.update_key)
+    commit.connection.execute(_WRITE_LEASE, (*turn, lease.lease, lease.owner, lease.attempt, commit.now))
+    if lease.wait_s > 0:
+        commit.connection.execute(_WRITE_WAIT, (*turn, lease.wait_s, commit.now))
 
 
 def erase_updates(commit: Commit, chat: int) -> int:
@@ -101,7 +109,11 @@ def erase_updates(commit: Commit, chat: int) -> int:
 
 
 def purge(commit: Commit, limit: int) -> int:
-    """Drop up to `limit` ended updates, tombstones and run ids that are past their expiry."""
+    """Drop up to `limit` ended updates, tombstones and run ids that are past their expiry.
+
+    And the waits of turns that a program ended which knows none: there are few, and at most one a chat.
+    """
+    commit.connection.execute(_PURGE_WAITS)
     left = limit
     for statement in _PURGES:
         left -= commit.connection.execute(statement, (commit.now, left)).rowcount
@@ -153,13 +165,13 @@ def _session_version(commit: Commit, chat: int) -> int:
 
 
 def _put_update(commit: Commit, update: UpdateRecord, operation: str) -> None:
-    """Write the update; one that has ended takes its lease along."""
+    """Write the update; one that has ended takes its lease and its wait along."""
     expires_at = None if update.open else commit.expires_at
     new = (update.state, update.open, update.reason, update.body, commit.version, operation, expires_at)
     commit.connection.execute(_WRITE_UPDATE, (*new, update.bot, update.update))
     if not update.open:
-        drop = "DELETE FROM leases WHERE chat = ? AND update_key = ?"
-        commit.connection.execute(drop, (update.chat, update.key))
+        for drop in _DROPS:
+            commit.connection.execute(drop, (update.chat, update.key))
 
 
 def _put_session(commit: Commit, session: SessionRecord, operation: str) -> None:

@@ -21,8 +21,16 @@ Updates = tuple[tuple[UpdateRecord, ...], tuple[SetAside, ...]]
 _NATIVE: Final = (bytes,)  # without this msgspec would take TEXT for base64 of a body
 _BOOLS: Final = {0: False, 1: True}
 _SESSIONS: Final = "SELECT *, version AS revision FROM sessions"
-_LEASE: Final = """SELECT *, abs(? - renewed_at) AS age_s, iif(wait_s > 0, wait_s - abs(? - told_at), 0.0) AS wait_s
-                   FROM leases WHERE chat = ?"""
+# A turn that was handed back has no lease, and yet waits as it was told to.
+_LEASE: Final = """
+    SELECT chat, lease, owner, update_key, attempt, abs(?1 - renewed_at) AS age_s,
+        coalesce(wait_s - abs(?1 - told_at), 0.0) AS wait_s
+    FROM leases LEFT JOIN waits USING (chat, update_key) WHERE chat = ?2
+    UNION ALL
+    SELECT chat, '', '', update_key, 0, 0.0, wait_s - abs(?1 - told_at)
+    FROM waits WHERE chat = ?2 AND NOT EXISTS (SELECT 1 FROM leases WHERE chat = ?2) AND EXISTS (
+        SELECT 1 FROM updates WHERE open = 1 AND chat = ?2 AND bot || ':' || "update" = update_key)
+"""
 _INTEGERS: Final = 2**63 - 1  # a version spoilt into text sorts above all numbers: a range leaves it out
 
 
@@ -32,7 +40,7 @@ def read_chat(connection: sqlite3.Connection, chat: int, now: float) -> ChatStat
     found = connection.execute("SELECT * FROM updates WHERE open = 1 AND chat = ? ORDER BY seq", (chat,))
     updates, bad_updates = _records(found, UpdateRecord, "updates")
     # The distance from now: after a clock jumped back, a lease has to run out and not to last longer.
-    leases, bad_leases = _records(connection.execute(_LEASE, (now, now, chat)), LeaseRecord, "mailboxes")
+    leases, bad_leases = _records(connection.execute(_LEASE, (now, chat)), LeaseRecord, "mailboxes")
     return ChatState(
         session=sessions[0] if sessions else None,
         open_updates=updates,

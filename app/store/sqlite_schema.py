@@ -66,13 +66,18 @@ CREATE TABLE warm_images (
 CREATE TABLE warm_blobs (name TEXT, slot INTEGER, body BLOB, PRIMARY KEY (name, slot));
 """
 
-_VERSION_3: Final = """
--- For so long from the moment on at which it was told, nothing may be sent to the chat.
-ALTER TABLE leases ADD COLUMN wait_s REAL NOT NULL DEFAULT 0.0;
-ALTER TABLE leases ADD COLUMN told_at REAL NOT NULL DEFAULT 0.0;
-"""
+_STEPS: Final = (_VERSION_1, _VERSION_2)
 
-_STEPS: Final = (_VERSION_1, _VERSION_2, _VERSION_3)
+_ADDITIONS: Final = {
+    "waits": """
+-- For `wait_s` from `told_at` on nothing may be sent to the chat, as long as this turn is open.
+CREATE TABLE IF NOT EXISTS waits (
+    chat INTEGER PRIMARY KEY, update_key TEXT NOT NULL, wait_s REAL NOT NULL, told_at REAL NOT NULL
+);
+"""
+}
+"""Tables that a program which does not know them may leave alone. They raise no version, as a deploy's old processes
+work on the file beside its new ones; those also write `leases` by position, so that it keeps its columns."""
 
 SCHEMA_VERSION: Final = len(_STEPS)
 """Version of the tables, kept in the file's `user_version`: how many of the steps the file has gone."""
@@ -129,10 +134,10 @@ def _set_up(connection: sqlite3.Connection, path: Path, durable: bool, busy_s: f
     connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
     connection.execute("PRAGMA journal_size_limit = 67108864")  # a long reader may grow the log: give it back
     connection.execute("BEGIN")  # one snapshot, or another process makes the tables between two looks
-    found = _found(connection, path)
+    is_complete = _found(connection, path) == SCHEMA_VERSION and _has_additions(connection)
     connection.execute("COMMIT")
     _switch_to_wal(connection, path, busy_s)
-    if found < SCHEMA_VERSION:
+    if not is_complete:
         _upgrade(connection, path)
 
 
@@ -153,10 +158,10 @@ def _switch_to_wal(connection: sqlite3.Connection, path: Path, busy_s: float) ->
 
 
 def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
-    """Go the steps that the file lacks, all of them for a new one."""
+    """Go the steps that the file lacks, all of them for a new one, and make the tables that raise no version."""
     connection.execute("BEGIN IMMEDIATE")  # one process goes them, the others find them gone
     try:
-        for step in _STEPS[_found(connection, path) :]:
+        for step in (*_STEPS[_found(connection, path) :], *_ADDITIONS.values()):
             for statement in _statements(step):
                 connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -179,6 +184,11 @@ def _found(connection: sqlite3.Connection, path: Path) -> int:
             f"sqlite {path}: schema {version}, and this version knows {SCHEMA_VERSION}: upgrade"
         )
     return version
+
+
+def _has_additions(connection: sqlite3.Connection) -> bool:
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    return _ADDITIONS.keys() <= tables
 
 
 def _number(connection: sqlite3.Connection, query: str) -> int:

@@ -54,7 +54,7 @@ async def sqlite_patient(request: pytest.FixtureRequest, folder: Path) -> AsyncI
         with sqlite3.connect(file, timeout=5.0) as connection:
             connection.execute("UPDATE updates SET accepted_at = accepted_at - ?", (AGO_S,))
             connection.execute("UPDATE leases SET renewed_at = renewed_at - ?", (AGO_S,))
-            connection.execute("UPDATE leases SET told_at = told_at - ?", (AGO_S,))
+            connection.execute("UPDATE waits SET told_at = told_at - ?", (AGO_S,))
         connection.close()
 
     async with _opened({"FIRSTLIGHT_STORE": f"sqlite:///{file}"}, age) as patient:

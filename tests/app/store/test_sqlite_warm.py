@@ -54,10 +54,10 @@ def sessions(database: SqliteDatabase) -> SqliteSessionStore:
 
 
 def schema(path: Path) -> tuple[int, set[str]]:
-    """The version of the file's tables, and the names of those that hold images."""
+    """The version of the file's tables, and the names of those that came after version 1."""
     connection = sqlite3.connect(path)
     ((version,),) = connection.execute("PRAGMA user_version").fetchall()
-    tables = connection.execute("SELECT name FROM sqlite_master WHERE name LIKE 'warm_%'").fetchall()
+    tables = connection.execute("SELECT name FROM sqlite_master WHERE name LIKE 'wa%'").fetchall()
     connection.close()
     return version, {name for (name,) in tables}
 
@@ -76,7 +76,7 @@ async def test_a_file_of_version_1_is_upgraded(
     assert chat.lease is not None
     assert (chat.session,) == changes.sessions
     assert 5 == await warm.write_image(NAME, IMAGE)
-    assert (SCHEMA_VERSION, {"warm_images", "warm_blobs"}) == schema(old)
+    assert (SCHEMA_VERSION, {"warm_images", "warm_blobs", "waits"}) == schema(old)
 
 
 async def test_many_databases_upgrade_one_file(old: Path) -> None:
