@@ -194,8 +194,9 @@ class Mailboxes:
             stored = None  # it was written late, after its turn had ended
         if stored is not None:
             box.wait(stored.wait_s, now)
+            box.attempts[stored.update_key] = max(stored.attempt, box.attempts.get(stored.update_key, 0))
         if stored is not None and not stored.owner:
-            stored = None  # handed back: its turn waits, and nobody has it
+            stored = None  # handed back: nobody has its turn
         box.stored = stored
         if box.lease is not None and box.lease.update_key not in box.records:
             if box.lease.ending:
@@ -203,7 +204,6 @@ class Mailboxes:
             box.lease = None
         if stored is None:
             return
-        box.attempts[stored.update_key] = max(stored.attempt, box.attempts.get(stored.update_key, 0))
         ours = box.living_lease(now)
         if ours is None or (ours.id != stored.lease and stored.age_s < LEASE_S):
             box.lease = foreign(stored, now)  # of two that two containers gave, the stored one counts

@@ -107,7 +107,7 @@ class LeaseRecord(Value, frozen=True, kw_only=True):
 
     `wait_s` is how long from now on nothing may be sent to the chat, by whomever (negative: that is over for so
     long; 0: never told). What is written without a wait leaves the stored one alone: it may come late. No `owner`:
-    the turn was handed back, and only waits for that.
+    the turn was handed back, and `attempt` is how many attempts count.
     """
 
     lease: str

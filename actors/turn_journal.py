@@ -275,13 +275,15 @@ class TurnJournal:
     ) -> DeliveryRecorded:
         """Have a chunk that was surely not sent wait for its next try; after a day there is none.
 
-        A chat to which nothing can be sent must not keep its next message waiting for ever. Only a try that
-        failed is an end: what nobody could try, because all was down, is tried first.
+        A chat to which nothing can be sent must not keep its next message waiting for ever. Only the second try
+        that failed so late is an end: what nobody could try, because all was down, is tried first, and Telegram
+        may say then that it is to wait.
         """
         box, record, before = found
-        turn = turns.put_off(turn, self._store.unix_s()) if request.reason else turn
-        unsent_s = turns.unsent_s(turn, self._store.unix_s())
-        if request.reason and unsent_s >= self._unsent_most_s:
+        now = self._store.unix_s()
+        turn = turns.put_off(turn, now, self._unsent_most_s) if request.reason else turn
+        unsent_s = turns.unsent_s(turn, now)
+        if request.reason and before.tried_late:
             reason = f"surely not sent for {unsent_s / 3600:.0f} h: {request.reason}"
             return await self._through(
                 box, record, turns.with_chunk(before, request.index, "failed", reason=reason)

@@ -235,10 +235,15 @@ class TurnStore:
         await self._store.erase_updates(chat)
 
     async def give_up_lease(self, chat: int, lease: LeaseRecord) -> None:
-        """Tell other containers that the turn is free, at once or when its chat has waited as it was told to."""
+        """Tell other containers that the turn is free, at once or when its chat has waited as it was told to.
+
+        How many owners it took down stays, or a deploy between two of them would begin the count anew.
+        """
+        box = self.mailboxes.get(chat)
         wait_s = self._waits_s(chat)
-        nobody = msgspec.structs.replace(lease, owner="", attempt=0, wait_s=wait_s)
-        await self._store.write_lease(chat, nobody if wait_s else None)
+        attempt = box.attempts.get(lease.update_key, 0) if box is not None else 0
+        nobody = msgspec.structs.replace(lease, owner="", attempt=attempt, wait_s=wait_s)
+        await self._store.write_lease(chat, nobody if wait_s or attempt else None)
 
     def write_lease(self, chat: int, box: Mailbox, lease: Lease) -> None:
         """Tell other containers of the lease, beside the work; not any more once it was replaced or given up.

@@ -35,7 +35,8 @@ class IllegalStep(Exception):
 class TurnRecord(Value, frozen=True, kw_only=True):
     """What `UpdateRecord.body` holds: the update, its reply, and the lease under which chunks are being sent.
 
-    `unsent_since` (Unix seconds; 0: never) is when one of the chunks was surely not sent for the first time.
+    `unsent_since` (Unix seconds; 0: never) is when the chunk whose turn it is was surely not sent for the first time,
+    `tried_late` whether that happened again when it was too long ago.
     `gave_up`: the chunks are a notice that there will be no answer.
     """
 
@@ -44,6 +45,7 @@ class TurnRecord(Value, frozen=True, kw_only=True):
     lease: str = ""
     raw: bytes = b""
     unsent_since: float = 0.0
+    tried_late: bool = False
     gave_up: bool = False
 
 
@@ -82,7 +84,10 @@ def with_chunk(
     if chunk is None or state not in CHUNK_STEPS.get(chunk.state, frozenset()):
         raise IllegalStep(f"chunk {index} can't go to {state}")
     changed = msgspec.structs.replace(chunk, state=state, message=message, reason=reason)
-    return msgspec.structs.replace(turn, chunks=(*turn.chunks[:index], changed, *turn.chunks[index + 1 :]))
+    chunks = (*turn.chunks[:index], changed, *turn.chunks[index + 1 :])
+    if state in ("planned", "sending"):
+        return msgspec.structs.replace(turn, chunks=chunks)
+    return msgspec.structs.replace(turn, chunks=chunks, unsent_since=0.0, tried_late=False)
 
 
 def begin_next(turn: TurnRecord) -> tuple[TurnRecord, int]:
@@ -101,8 +106,10 @@ def unsent(turn: TurnRecord) -> TurnRecord:
     return turn
 
 
-def put_off(turn: TurnRecord, now: float) -> TurnRecord:
-    """Note that a chunk was tried and surely not sent, at `now` (Unix seconds)."""
+def put_off(turn: TurnRecord, now: float, most_s: float) -> TurnRecord:
+    """Note that a chunk was tried and surely not sent, at `now` (Unix seconds), and whether that was after `most_s`."""
+    if unsent_s(turn, now) >= most_s:
+        return msgspec.structs.replace(turn, tried_late=True)
     return turn if turn.unsent_since else msgspec.structs.replace(turn, unsent_since=now)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 
 import msgspec
+import pytest
 
 from actors import turns
 from actors.mailbox import LEASE_S
@@ -96,13 +97,33 @@ async def test_a_lease_is_for_its_turn_only(world: World) -> None:
 
 
 async def test_a_turn_handed_back_is_free_at_once(world: World) -> None:
-    """Release ends the lease here and in the store."""
+    """Release ends the lease here and in the store, which keeps that there was an attempt."""
     await world.accept(1)
     claimed = await claim(world)
     await asyncio.sleep(0.1)
     assert await world.ask(ReleaseTurn(chat=CHAT, lease=claimed.lease)) == TurnReleased()
-    assert world.database.leases == {}
+    nobody, _ = world.database.leases[CHAT]
+    assert ("", 1) == (nobody.owner, nobody.attempt)
     assert (await claim(world, "two")).attempt == 2
+
+
+@pytest.mark.parametrize(("stopping", "attempts"), [(True, [1, 2, 3, 3, 4, 5]), (False, [1, 2, 3, 4, 5, 6])])
+async def test_a_handed_back_turn_keeps_the_count_of_its_owners(
+    world: World, stopping: bool, attempts: list[int]
+) -> None:
+    """Whoever has it next, in another container: what a stopping one hands back did not take that one down."""
+    await world.accept(1)
+    got: list[int] = []
+    for number in range(len(attempts)):
+        claimed = await claim(world, f"owner-{number}")
+        got.append(claimed.attempt)
+        await asyncio.sleep(1.0)
+        if number == 2:
+            await world.ask(ReleaseTurn(chat=CHAT, lease=claimed.lease, stopping=stopping))
+        world.now.kill()
+        await asyncio.sleep(20.0)
+        await world.boot()
+    assert attempts == got
 
 
 async def test_a_turn_handed_back_for_later(world: World) -> None:

@@ -86,18 +86,21 @@ async def test_a_chat_to_which_nothing_can_be_sent_goes_on_after_a_day(world: Wo
 
 
 async def test_a_restart_begins_no_new_day(world: World) -> None:
-    """Since when nothing could be sent is stored with the turn; a container that comes then tries before it ends it."""
+    """Since when nothing could be sent is stored with the turn; whoever comes then tries twice before the end."""
     tries = Tries(world, DOWN)
     await world.say(1, "poison")
     await world.idle()
     first = tries.at[0]
-    world.now.kill()
-    await asyncio.sleep(UNSENT_MOST_S)
-    tried = len(tries.at)
-    await world.boot()
-    assert world.state(1) == "committed"
+    for _ in range(2):
+        await world.sweep()
+        await world.idle()
+        world.now.kill()
+        await asyncio.sleep(UNSENT_MOST_S / 2)
+        tried = len(tries.at)
+        await world.boot()
+        assert world.state(1) == "committed"
     await world.settle()
-    assert (world.state(1), len(tries.at)) == ("dead_lettered", tried + 1)
+    assert (world.state(1), len(tries.at)) == ("dead_lettered", tried + 2)
     assert now() - first < UNSENT_MOST_S + RETRY_LATEST_S
 
 
@@ -111,10 +114,42 @@ async def test_what_was_not_tried_is_not_given_up(world: World) -> None:
     begin = BeginSending(chat=CHAT, bot=BOT, update=1, lease=turn.lease, index=0)
     assert await world.ask(failed) == DeliveryRecorded(waiting=1)
     await asyncio.sleep(UNSENT_MOST_S)
-    await world.ask(begin)
-    assert await world.ask(put_back) == DeliveryRecorded(waiting=1, unsent_s=UNSENT_MOST_S)
+    for mark in (put_back, failed, put_back):
+        await world.ask(begin)
+        assert await world.ask(mark) == DeliveryRecorded(waiting=1, unsent_s=UNSENT_MOST_S)
     await world.ask(begin)
     assert await world.ask(failed) == DeliveryRecorded(ended=True)
+
+
+async def test_a_wait_that_is_told_after_an_outage_is_kept(world: World) -> None:
+    """The first answer after a day in which nobody could try is no end: it may only say to wait."""
+    tries = Tries(world, DOWN)
+    await world.say(1)
+    await world.idle()
+    world.now.kill()
+    await asyncio.sleep(UNSENT_MOST_S)
+    tries.error = NotSent("429", 30.0)
+    await world.boot()
+    await world.sweep()
+    await world.idle()
+    assert world.state(1) == "committed"
+    tries.error = None
+    await world.settle()
+    assert (world.state(1), world.screen.texts(CHAT)) == ("answered", ["echo: hello"])
+
+
+async def test_each_chunk_has_a_day_of_its_own(world: World) -> None:
+    """A chunk that went through at last leaves the next one its time."""
+    tries = Tries(world, DOWN)
+    await world.say(1, "one|two")
+    await world.idle()
+    world.now.kill()
+    await asyncio.sleep(UNSENT_MOST_S)
+    tries.error = None
+    await world.boot()
+    world.screen.outcomes[CHAT].extend(["ok", DOWN, DOWN])
+    await world.settle()
+    assert (world.state(1), world.screen.texts(CHAT)) == ("answered", ["echo: one", "two"])
 
 
 async def test_a_reply_that_was_sent_in_part_is_given_up_as_well(world: World) -> None:
