@@ -251,9 +251,12 @@ class MailboxesAgainstModel(ModelledMailboxes):
 
     @invariant()
     def every_update_is_in_one_state(self) -> None:
-        """What is durable is exactly what was accepted; each has at most one end."""
+        """What is durable is exactly what was accepted, in each chat in that order; each has at most one end."""
         database = self.world.database
-        assert list(database.updates) == [f"{BOT}:{number}" for number in self.turns]
+        assert len(database.updates) == len(self.turns)
+        for chat in (CHAT, CHAT + 1):
+            stored = [key for key, record in database.updates.items() if record.chat == chat]
+            assert stored == [f"{BOT}:{turn.number}" for turn in self.turns.values() if turn.chat == chat]
         assert max(database.ends.values(), default=0) <= 1
         assert self.world.now.shard_background.failures == []
 
