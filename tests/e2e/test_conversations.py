@@ -112,7 +112,13 @@ async def test_fifty_chats_at_once_keep_their_order(
         assert ["Mode detailed" in answers[2], "mode: detailed" in answers[3]] == [True, True]
 
 
-@pytest.mark.parametrize("moment_s", [0.0, 0.02, 0.1])
+@pytest.mark.parametrize(
+    "moment_s",
+    [
+        0.02,
+        *(pytest.param(each, marks=pytest.mark.soak) for each in (0.0, 0.1)),
+    ],  # each waits for a lease to end
+)
 async def test_what_was_accepted_before_a_kill_is_answered_after_it(
     telegram: TelegramSimulator, store: Environ, tmp_path: Path, moment_s: float
 ) -> None:
