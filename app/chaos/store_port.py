@@ -67,7 +67,9 @@ class StoreLine:
         if fault or container.loop.time() < self.down_until_s:
             self._ledger.trouble(where)
         try:
-            return await container.reach(self._carry(container, fault, where, work, session), DEADLINE_S)
+            return await container.reach(
+                self._carry(container, fault, where, work, session, turn), DEADLINE_S
+            )
         except TimeoutError:
             self._lose(turn)
             raise StoreDown(f"no answer within {DEADLINE_S:g} s") from None
@@ -98,6 +100,7 @@ class StoreLine:
         where: str,
         work: Callable[[], Awaitable[T]],
         session: int | None,
+        turn: int | None,
     ) -> T:
         """The call's way through the world, which no death of its container stops."""
         await asyncio.sleep(self._dice.uniform(*WAY_S))
@@ -107,6 +110,8 @@ class StoreLine:
         done = await work()
         if fault:  # it takes effect now, perhaps long after its caller has given up
             self._ledger.trouble(where)
+        if fault == "store_late":
+            self._lose(turn)  # its caller gave up long ago, and maybe died since
         if fault == "store_killed_after":
             container.kill()
         if fault == "store_reply_lost":
