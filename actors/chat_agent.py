@@ -94,6 +94,7 @@ class ChatAgent(Actor[ChatRequest]):
         self._delivery = Delivery(telegram=telegram, clock=clock)
         self._catalog = Ticker("renew catalog", self._answering.renew, CATALOG_EVERY_S, clock, chance)
         self._working: set[asyncio.Task[object]] = set()
+        self._sending: set[str] = set()  # the leases under which a message may be on its way
         self._stop = asyncio.Event()
         self.warmer = Warmer(
             AgentWarming(self._answering, telegram, model).plan,
@@ -204,6 +205,7 @@ class ChatAgent(Actor[ChatRequest]):
             raise
         finally:
             self._working.discard(task)
+            self._sending.discard(turn.lease)
 
     async def _turn(self, shard: SessionShardRef, turn: TurnClaimed) -> str:
         if turn.gave_up:
@@ -256,6 +258,7 @@ class ChatAgent(Actor[ChatRequest]):
         return "fault"
 
     async def _deliver(self, shard: SessionShardRef, turn: Claimed, chunks: tuple[Chunk, ...]) -> str:
+        self._sending.add(turn.lease)
         outbox = Outbox(chat=turn.chat, bot=turn.bot, update=turn.update, lease=turn.lease, chunks=chunks)
         async with self._renewing(shard, turn, lambda: None):
             recorded = await self._delivery.deliver(outbox, shard)
@@ -283,7 +286,11 @@ class ChatAgent(Actor[ChatRequest]):
 
     def _hand_back(self, shard: SessionShardRef, turn: Claimed, *, retry_after_s: float = 0.0) -> None:
         release = ReleaseTurn(
-            chat=turn.chat, lease=turn.lease, retry_after_s=retry_after_s, stopping=self._stop.is_set()
+            chat=turn.chat,
+            lease=turn.lease,
+            retry_after_s=retry_after_s,
+            stopping=self._stop.is_set(),
+            unsent=turn.lease not in self._sending,
         )
         self._background.spawn("hand back", lambda: insist(self.clock, lambda: shard.ask(release)))
 

@@ -44,9 +44,9 @@ class Mailbox:
     """One chat's open updates in arrival order, as far as this container knows.
 
     `waiting` is what the store last said. Where it differs from what is held here, another container wrote
-    to the mailbox, and it has to be read again. `unborn` is a lease whose claim failed, so that nobody sent
-    anything under it. `stored` is the lease in the store when the mailbox was last read. Before `not_before`
-    (monotonic seconds) nothing may be sent to the chat; the store knows it, too, with the lease.
+    to the mailbox, and it has to be read again. `unsent_lease` is one under which surely nothing was sent: its
+    claim failed, or its owner said so. `stored` is the lease in the store when the mailbox was last read. Before
+    `not_before` (monotonic seconds) nothing may be sent to the chat; the store knows it, too, with the lease.
     """
 
     records: dict[str, UpdateRecord] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Mailbox:
     counted_at: int = 0
     lease: Lease | None = None
     stored: LeaseRecord | None = None
-    unborn: str = ""
+    unsent_lease: str = ""
     suspect: bool = False
     attempts: dict[str, int] = field(default_factory=dict)
     not_before: float = 0.0

@@ -82,6 +82,8 @@ class TurnLeases:
         The stored lease is read first: another owner's is not given up.
         """
         box = await self._store.mailbox(request.chat)
+        if request.unsent:
+            box.unsent_lease = request.lease
         if _has(box, request.lease):
             self._let_go(box, request)
         self._store.mailboxes.doubt(request.chat)
@@ -152,7 +154,7 @@ class TurnLeases:
         except BaseException:
             if box.lease is lease:
                 box.lease = None
-            box.unborn = lease.id
+            box.unsent_lease = lease.id
             box.attempts[head.key] = lease.attempt - 1  # a store that is away is no fault of the turn
             raise
 
@@ -212,7 +214,7 @@ class TurnLeases:
 
         The new lease is written into the turn and fences the earlier owner off.
         """
-        left = turns.unsent(turn) if turn.lease == box.unborn else turns.after_crash(turn)
+        left = turns.unsent(turn) if turn.lease == box.unsent_lease else turns.after_crash(turn)
         turn, following = turns.begin_next(msgspec.structs.replace(left, lease=lease.id))
         if following < 0:
             state, reason = turns.outcome(turn)

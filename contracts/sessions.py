@@ -120,13 +120,15 @@ class LeaseRenewed(Message, frozen=True, kw_only=True, tag="lease.renewed"):
 class ReleaseTurn(Message, frozen=True, kw_only=True, tag="turn.release"):
     """Hand the turn back unfinished; another owner can take it after `retry_after_s`.
 
-    `stopping`: the owner's container ends, so that this counts as no attempt at the turn.
+    `stopping`: the owner's container ends, so that this counts as no attempt at the turn. `unsent`: of a reply that
+    may have been committed under this lease nothing was sent, and nothing will be.
     """
 
     chat: int
     lease: str
     retry_after_s: float = 0.0
     stopping: bool = False
+    unsent: bool = False
 
 
 class TurnReleased(Message, frozen=True, kw_only=True, tag="turn.released"):

@@ -178,7 +178,7 @@ class Network:
             self._loop.call_later(self._dice.uniform(0.0, 0.02), caller.kill)
         deadline_s = WARM_S if method == "warm" else ASK_S
         try:
-            return await caller.reach(self._carry(pool, method, frame, fault), deadline_s)
+            return await caller.reach(self._carry(caller, pool, method, frame, fault), deadline_s)
         except TimeoutError:
             self._lose(frame)
             raise Unreachable(f"{pool.name}: no answer within {deadline_s:g} s") from None
@@ -206,13 +206,16 @@ class Network:
         if (chat := chat_of(frame)) is not None:
             self._ledger.causes.hit(chat, "message lost")
 
-    async def _carry(self, pool: Pool, method: str, frame: bytes, fault: str) -> bytes:
+    async def _carry(self, caller: Container, pool: Pool, method: str, frame: bytes, fault: str) -> bytes:
+        given_up_at = self._loop.time() + ASK_S
         await asyncio.sleep(self._way_s(fault == "ask_slow", 6.0))
         if fault != "ask_lost":
             given = self._submit(pool, method, frame)
             if fault == "ask_twice":
                 self._submit(pool, method, frame)
             reply = await given.reply
+            if not caller.alive or self._loop.time() >= given_up_at:
+                self._lose(frame)  # it takes effect now, and whoever asked for it does not learn of that
             if fault != "ask_reply_lost":
                 await asyncio.sleep(self._dice.uniform(*WAY_S))
                 return reply

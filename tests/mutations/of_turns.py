@@ -135,7 +135,7 @@ OUTBOX: Final = (
     Break(
         "a chunk that was cut while being sent is sent again",
         LEASES,
-        "turns.unsent(turn) if turn.lease == box.unborn else turns.after_crash(turn)",
+        "turns.unsent(turn) if turn.lease == box.unsent_lease else turns.after_crash(turn)",
         "turns.unsent(turn)",
         "tests/actors/turns/test_takeovers.py::test_an_owner_that_was_slow_cannot_go_on_sending",
     ),

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from actors.ports import MaybeSent
+from actors.ports import MaybeSent, NotSent
 from actors.turn_leases import MAX_ATTEMPTS
 from contracts.chat import TakeTurn, TurnsTaken
 from tests.actors.turn_kit import CHAT, World
@@ -98,6 +98,36 @@ async def test_a_turn_claimed_while_stopping_is_handed_back(world: World) -> Non
     assert taken.stopped_by == "stopping"
     await world.now.agent_background.drain(5.0)
     assert (world.screen.tried[CHAT], world.database.leases) == (0, {})
+
+
+async def test_a_commit_whose_answer_never_came_is_sent_by_the_next_owner(world: World) -> None:
+    """I2: who stops at its commit knows that nothing was sent, and says so: no chunk is unknown, all are sent."""
+    world.now.wire.lose = lambda frame: b"turn.commit" in frame
+    await world.say(1, "one|two")
+    await asyncio.sleep(1.0)
+    await world.now.agent.stop()
+    assert [chunk.state for chunk in world.turn(1).chunks] == ["sending", "planned"]
+    await world.now.agent_background.drain(5.0)
+    world.agent_place.actor = world.make().agent
+    await world.settle()
+    assert (world.state(1), world.screen.texts(CHAT)) == ("answered", ["echo: one", "two"])
+
+
+async def test_a_reply_claimed_while_stopping_is_sent_by_the_next_owner(world: World) -> None:
+    """I2: what the claim marked as being sent was not sent over closed connections."""
+    world.screen.outcomes[CHAT].append(NotSent("later", 30.0))
+    await world.say(1)
+    await asyncio.sleep(31.0)
+    world.now.store.latency_s = 1.0
+    taking = asyncio.create_task(world.agent.ask(TakeTurn(chat=CHAT)))
+    await asyncio.sleep(0.5)
+    await world.now.agent.stop()
+    await taking
+    world.now.store.latency_s = 0.0
+    await world.now.agent_background.drain(5.0)
+    world.agent_place.actor = world.make().agent
+    await world.settle()
+    assert (world.state(1), world.screen.texts(CHAT)) == ("answered", ["echo: hello"])
 
 
 async def test_stop_twice(world: World) -> None:
