@@ -5,6 +5,7 @@ from typing import Final
 from tests.mutations.runner import Break
 
 JOURNAL: Final = "actors/turn_journal.py"
+AGENT: Final = "actors/chat_agent.py"
 LEASES: Final = "actors/turn_leases.py"
 STORE: Final = "actors/turn_store.py"
 TURNS: Final = "actors/turns.py"
@@ -138,6 +139,20 @@ OUTBOX: Final = (
         "turns.unsent(turn) if turn.lease == box.unsent_lease else turns.after_crash(turn)",
         "turns.unsent(turn)",
         "tests/actors/turns/test_takeovers.py::test_an_owner_that_was_slow_cannot_go_on_sending",
+    ),
+    Break(
+        "an owner that may have sent something says that it did not",
+        AGENT,
+        "unsent=turn.lease not in self._sending",
+        "unsent=True",
+        "tests/actors/turns/test_agent_stopping.py::test_stop_with_a_message_out_that_is_not_recorded",
+    ),
+    Break(
+        "an owner that sent nothing does not say so",
+        AGENT,
+        "unsent=turn.lease not in self._sending",
+        "unsent=False",
+        "tests/actors/turns/test_agent_stopping.py::test_a_commit_whose_answer_never_came_is_sent_by_the_next_owner",
     ),
     Break(
         "a chunk is sent before it is marked as being sent",

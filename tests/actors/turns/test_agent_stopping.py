@@ -130,6 +130,21 @@ async def test_a_reply_claimed_while_stopping_is_sent_by_the_next_owner(world: W
     assert (world.state(1), world.screen.texts(CHAT)) == ("answered", ["echo: hello"])
 
 
+async def test_stop_with_a_message_out_that_is_not_recorded(world: World) -> None:
+    """I2: what may have been sent is not said to be unsent; the chat sees it once."""
+    world.screen.took_s = 8.0
+    await world.say(1)
+    await asyncio.sleep(0.5)
+    world.now.store.down = True
+    await world.now.agent.stop()
+    world.now.store.down = False
+    world.screen.took_s = 0.0
+    await world.now.agent_background.drain(5.0)
+    world.agent_place.actor = world.make().agent
+    await world.settle()
+    assert (world.state(1), world.screen.texts(CHAT)) == ("unknown", ["echo: hello"])
+
+
 async def test_stop_twice(world: World) -> None:
     """The second does nothing."""
     await world.now.stop()
