@@ -77,7 +77,7 @@ async def _examine(chosen: Settings) -> Findings:
     token = chosen.telegram_token
     telegram = TelegramClient(token.reveal(), chosen.telegram_api_url) if token else None
     try:
-        async with _opened(chosen) as database:
+        async with _opened(chosen, read_only=True) as database:
             return await examine(database, telegram)
     finally:
         if telegram is not None:
@@ -85,7 +85,9 @@ async def _examine(chosen: Settings) -> Findings:
 
 
 async def _replay(chosen: Settings) -> None:
-    async with _opened(chosen) as database:
+    async with _opened(chosen, read_only=True):
+        pass  # a file that the service should bring up to date first is refused before anything is written
+    async with _opened(chosen, read_only=False) as database:
         outcome = await dead_letters.replay_dead(database)
     for update in outcome.reopened:
         click.echo(f"update {update} waits for another turn, as {-update}", err=True)
@@ -94,8 +96,8 @@ async def _replay(chosen: Settings) -> None:
 
 
 @asynccontextmanager
-async def _opened(chosen: Settings) -> AsyncIterator[Database]:
-    database = choose(chosen)
+async def _opened(chosen: Settings, *, read_only: bool) -> AsyncIterator[Database]:
+    database = choose(chosen, read_only=read_only)
     try:
         await database.open()
         yield database

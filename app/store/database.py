@@ -38,8 +38,11 @@ class Database(Protocol):
         """Give connections back; idempotent."""
 
 
-def choose(settings: Settings) -> Database:
-    """The database that the settings name; its libraries are imported here, and only they."""
+def choose(settings: Settings, *, read_only: bool = False) -> Database:
+    """The database that the settings name; its libraries are imported here, and only they.
+
+    `read_only` is for who looks and reads: opening it then makes and changes no file.
+    """
     address = settings.require_store()
-    database: Database = load(_STORES[type(address)])(address, settings)
+    database: Database = load(_STORES[type(address)])(address, settings, read_only=read_only)
     return database

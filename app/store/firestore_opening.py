@@ -61,6 +61,7 @@ class FirestoreStores:
         await self._database.close()
 
 
-def open_from(address: FirestoreAddress, settings: Settings) -> FirestoreStores:
-    """The stores at `address`, with the settings' credentials or emulator."""
+def open_from(address: FirestoreAddress, settings: Settings, *, read_only: bool) -> FirestoreStores:
+    """The stores at `address`, with the settings' credentials or emulator; opening them writes nothing anyway."""
+    del read_only
     return FirestoreStores(address, settings)

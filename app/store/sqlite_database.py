@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar, cast
 from actors.stores import Appended, StoreError, UpdateRecord
 from app.store.sqlite_appends import APPENDS_MOST
 from app.store.sqlite_errors import UNSTORABLE, translated
-from app.store.sqlite_schema import connect
+from app.store.sqlite_schema import connect, look
 from app.store.sqlite_worker import Worker
 from app.store.sqlite_writer import Commit, GroupCommit, Job, nothing
 
@@ -38,6 +38,8 @@ _READ_BATCH: Final = 16  # reads in a snapshot, so that none holds the log for l
 class SqliteDatabase:
     """The file at `path`, opened by the first call; `durable=False` may lose the last commits with the machine.
 
+    `read_only` changes nothing in the file, neither does it make one or bring its tables up to date.
+
     Writes of all callers share commits. Reads have their own thread as well, even those of a few
     microseconds: they come where L1 missed, and on a hung disk a read on the event loop would stop it.
     Every call gives its answer or raises within `deadline_s`; a write past its deadline may still happen.
@@ -49,6 +51,7 @@ class SqliteDatabase:
         path: Path | str,
         *,
         durable: bool = True,
+        read_only: bool = False,
         deadline_s: float = DEADLINE_S,
         keep_s: float = KEEP_S,
         tombstones_s: float = TOMBSTONES_S,
@@ -58,7 +61,8 @@ class SqliteDatabase:
     ) -> None:
         self.now = now
         self.path = Path(path).absolute()
-        open_file = partial(connect, self.path, durable=durable, deadline_s=deadline_s)
+        connecting = look if read_only else partial(connect, durable=durable)
+        open_file = partial(connecting, self.path, deadline_s=deadline_s)
         self._commit = GroupCommit(open_file, str(self.path), keep_s, tombstones_s, now)
         self._snapshot = _Snapshot(open_file, str(self.path))
         self._writer: Worker[Job] = worker(

@@ -12,11 +12,14 @@ from app.store.sqlite_warm import SqliteWarmStore
 class SqliteStores:
     """The adapters share the threads of one SqliteDatabase."""
 
-    def __init__(self, address: SqliteAddress) -> None:
-        self._database = SqliteDatabase(address.path)
+    def __init__(self, address: SqliteAddress, *, read_only: bool = False) -> None:
+        self._database = SqliteDatabase(address.path, read_only=read_only)
 
     async def open(self) -> None:
-        """Open the file, or make it; raises StoreDenied for a path where that can't be, StoreDown for a locked one."""
+        """Open the file, or make it; raises StoreDenied for a path where that can't be, StoreDown for a locked one.
+
+        For reading alone nothing is made: then StoreDenied also for a file that an earlier version has made.
+        """
         await self._database.open()
 
     def sessions(self, meter: StoreMeter) -> SessionStore:
@@ -44,7 +47,7 @@ class SqliteStores:
         await self._database.close()
 
 
-def open_from(address: SqliteAddress, settings: Settings) -> SqliteStores:
+def open_from(address: SqliteAddress, settings: Settings, *, read_only: bool) -> SqliteStores:
     """The stores at `address`; nothing else of the settings matters."""
     del settings
-    return SqliteStores(address)
+    return SqliteStores(address, read_only=read_only)

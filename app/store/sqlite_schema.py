@@ -90,13 +90,25 @@ def connect(path: Path, *, durable: bool, deadline_s: float) -> sqlite3.Connecti
     Raises StoreDown, or StoreDenied in one line that names the path.
     """
     try:
-        _check(path)
+        _check(path, os.R_OK | os.W_OK)
         return _open(path, durable, min(deadline_s, BUSY_TIMEOUT_S))
     except (OSError, ValueError, sqlite3.Error) as error:
         raise translated(error, str(path)) from error
 
 
-def _check(path: Path) -> None:
+def look(path: Path, *, deadline_s: float) -> sqlite3.Connection:
+    """Open the file for reading alone, which changes nothing in it: no table is made or brought up to date.
+
+    Blocks and raises as `connect` does; StoreDenied also for a file that lacks tables of this version.
+    """
+    try:
+        _check(path, os.R_OK)
+        return _look(path, min(deadline_s, BUSY_TIMEOUT_S))
+    except (OSError, ValueError, sqlite3.Error) as error:
+        raise translated(error, str(path)) from error
+
+
+def _check(path: Path, access: int) -> None:
     """Fail in the system's own words, because SQLite's are `unable to open database file` for all of these.
 
     Looks and does not open: closing a file drops every lock that this process's connections hold on it,
@@ -106,17 +118,12 @@ def _check(path: Path) -> None:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not stat.S_ISDIR(path.parent.stat().st_mode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-    if not os.access(path if path.exists() else path.parent, os.R_OK | os.W_OK):
+    if not os.access(path if path.exists() else path.parent, access):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def _open(path: Path, durable: bool, busy_s: float) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        path,
-        timeout=busy_s,
-        isolation_level=None,
-        check_same_thread=False,  # used by one thread, closed by whoever ends it
-    )
+    connection = _connection(path, "rwc", busy_s)
     try:
         if (
             path.stat().st_size == 0
@@ -129,16 +136,46 @@ def _open(path: Path, durable: bool, busy_s: float) -> sqlite3.Connection:
     return connection
 
 
-def _set_up(connection: sqlite3.Connection, path: Path, durable: bool, busy_s: float) -> None:
+def _look(path: Path, busy_s: float) -> sqlite3.Connection:
+    connection = _connection(path, "ro", busy_s)
+    try:
+        if not _is_complete(connection, path):
+            raise StoreDenied(
+                f"sqlite {path}: lacks tables of this version: start the service once, which makes them"
+            )
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _connection(path: Path, mode: str, busy_s: float) -> sqlite3.Connection:
+    """Open in a mode of SQLite's URIs: `ro`, or `rwc`, which makes the file."""
+    connection = sqlite3.connect(
+        f"{path.as_uri()}?mode={mode}",
+        uri=True,
+        timeout=busy_s,
+        isolation_level=None,
+        check_same_thread=False,  # used by one thread, closed by whoever ends it
+    )
     connection.text_factory = _text
+    return connection
+
+
+def _set_up(connection: sqlite3.Connection, path: Path, durable: bool, busy_s: float) -> None:
     connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
     connection.execute("PRAGMA journal_size_limit = 67108864")  # a long reader may grow the log: give it back
-    connection.execute("BEGIN")  # one snapshot, or another process makes the tables between two looks
-    is_complete = _found(connection, path) == SCHEMA_VERSION and _has_additions(connection)
-    connection.execute("COMMIT")
+    is_complete = _is_complete(connection, path)
     _switch_to_wal(connection, path, busy_s)
     if not is_complete:
         _upgrade(connection, path)
+
+
+def _is_complete(connection: sqlite3.Connection, path: Path) -> bool:
+    connection.execute("BEGIN")  # one snapshot, or another process makes the tables between two looks
+    is_complete = _found(connection, path) == SCHEMA_VERSION and _has_additions(connection)
+    connection.execute("COMMIT")
+    return is_complete
 
 
 def _switch_to_wal(connection: sqlite3.Connection, path: Path, busy_s: float) -> None:

@@ -2,8 +2,12 @@
 
 import asyncio
 import json
+import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner, Result
 
 from actors.stores import LeaseRecord
@@ -11,6 +15,7 @@ from app.cli import cli
 from tests.app.doctor.kit import Patient
 from tests.app.store.records import lease
 
+VERSION_1 = Path(__file__).parent.parent / "store" / "sqlite_version_1.sql"
 KEYS = {"ok", "lost", "unknown", "stuck", "dead"}
 
 
@@ -75,6 +80,29 @@ def test_a_store_that_is_not_there_is_no_healthy_one(tmp_path: Path) -> None:
     assert (1, "") == (ended.exit_code, ended.stdout)
     assert "there is no store at" in ended.stderr
     assert not (tmp_path / "nowhere.db").exists()
+
+
+@pytest.mark.parametrize("words", [("--json",), ("--replay-dead",)])
+def test_an_earlier_versions_file_stays_as_it_is(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """Its own version may still work on it: one line says who brings it up to date; the doctor does not."""
+    file = tmp_path / "old.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript(VERSION_1.read_text())
+    before = file.read_bytes()
+    environ = {"FIRSTLIGHT_STORE": f"sqlite:///{file}", "TELEGRAM_BOT_TOKEN": ""}
+    ended = CliRunner().invoke(cli, ["doctor", *words], env=environ)
+    assert (1, "") == (ended.exit_code, ended.stdout)
+    assert ["start the service once"] == re.findall("start the service once", ended.stderr)
+    assert before == file.read_bytes()
+
+
+async def test_looking_changes_no_file(healthy: Patient, tmp_path: Path) -> None:
+    """A doctor that looks for what was lost leaves the file of a service that stands still as it was."""
+    await healthy.accept(1)
+    await healthy.store.close()
+    before = (tmp_path / "doctor.db").read_bytes()
+    assert 0 == (await _doctor(healthy)).exit_code
+    assert before == (tmp_path / "doctor.db").read_bytes()
 
 
 async def _doctor(patient: Patient, *words: str) -> Result:

@@ -277,3 +277,25 @@ async def test_a_session_that_lives_again_does_not_expire(store: SqliteSessionSt
     buried = await store.write_session(session(body=b""), "forget")
     await store.write_session(session(version=buried), "again")
     assert await store.purge(10) == 0
+
+
+# ---------------------------------------------------------------- looking
+
+
+async def test_who_looks_reads_and_writes_nothing(path: Path, store: SqliteSessionStore) -> None:
+    """A database that is for reading alone reads beside one that writes, and refuses to write."""
+    await store.append(update(1))
+    looking = SqliteSessionStore(SqliteDatabase(path, read_only=True), CountingMeter())
+    assert [1] == [each.update for each in (await looking.read_chat(CHAT)).open_updates]
+    with pytest.raises(StoreDenied, match="readonly"):
+        await looking.append(update(2))
+    await looking.close()
+
+
+async def test_who_looks_makes_no_file(path: Path) -> None:
+    """Where there is no file, looking for one leaves none."""
+    looking = SqliteSessionStore(SqliteDatabase(path, read_only=True), CountingMeter())
+    with pytest.raises(StoreDenied, match="unable to open"):
+        await looking.read_chat(CHAT)
+    await looking.close()
+    assert [] == list(path.parent.iterdir())
