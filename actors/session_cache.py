@@ -9,6 +9,7 @@ from actors import session_codec, turns
 from actors.actor import Actor
 from actors.cache_values import Versioned
 from actors.image_keeper import ImageKeeper
+from actors.inbox import Inbox
 from actors.mailbox import Mailboxes
 from actors.meter import Meter
 from actors.ports import Background, Chance, Clock
@@ -109,9 +110,8 @@ class SessionCacheActor(Actor[SessionRequest]):
             count=self.count,
         )
         self._leases = TurnLeases(self._turns, chance)
-        self._journal = TurnJournal(
-            self._turns, self._leases, self._options.mailbox_limit, self._options.unsent_most_s
-        )
+        self._inbox = Inbox(self._turns, self._options.mailbox_limit)
+        self._journal = TurnJournal(self._turns, self._leases, self._options.unsent_most_s)
         self._sweep = TurnSweep(self._turns, store, background)
         self._keeper = ImageKeeper(
             self.name,
@@ -209,12 +209,12 @@ class SessionCacheActor(Actor[SessionRequest]):
 
     async def _accept(self, request: AcceptUpdate) -> Message:
         """Accept the update; its chat is wanted once more."""
-        reply = await self._journal.accept(request)
+        reply = await self._inbox.accept(request)
         self._note(request, reply)
         return reply
 
     async def _accept_all(self, requests: Sequence[AcceptUpdate]) -> UpdatesAccepted:
-        outcomes = await self._journal.accept_all(requests)
+        outcomes = await self._inbox.accept_all(requests)
         results = tuple(self.fault_of(each) if isinstance(each, StoreError) else each for each in outcomes)
         for request, reply in zip(requests, results, strict=True):
             self._note(request, reply)

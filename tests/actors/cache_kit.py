@@ -54,6 +54,11 @@ def make_cache(
     )
 
 
+def make_untyped_cache(clock: Monotonic) -> Cache[str, object]:
+    """Make a cache that lets a test put anything."""
+    return Cache(max_bytes=ROOM, ttl_s=TTL_S, weigh=lambda value: 10, clock=clock, name="any")
+
+
 def room_for(entries: int, value_bytes: int) -> int:
     """Give the bound that just holds so many entries with values of that size and small int keys."""
     return entries * (ENTRY_BYTES + (1).__sizeof__() + value_bytes)

@@ -6,47 +6,18 @@ from itertools import pairwise
 import msgspec
 import pytest
 
-from actors.cache import Cache
 from actors.cache_entry import ENTRY_BYTES, JITTER, spread
 from actors.cache_shelf import LARGEST_SHARE, SPARED_MOST
 from actors.cache_values import Seeded
-from tests.actors.cache_kit import NEGATIVE_TTL_S, ROOM, STALE_S, TTL_S, ManualClock, make_cache, room_for
-
-
-class Point(msgspec.Struct, frozen=True):
-    """A value that can't be changed."""
-
-    x: int
-    tags: tuple[str, ...] = ()
-
-
-class Loose(msgspec.Struct):
-    """A value that can be changed."""
-
-    x: int = 0
-
-
-class Leaky(msgspec.Struct, frozen=True):
-    """A frozen value with a field that can be changed."""
-
-    tags: list[str] = []
-
-
-class Nested(msgspec.Struct, frozen=True):
-    """A frozen value that holds one that can be changed, two steps down."""
-
-    parts: tuple[Leaky | None, ...] = ()
-
-
-class Chain(msgspec.Struct, frozen=True):
-    """A frozen value of its own kind, for ever."""
-
-    next: "Chain | None" = None
-
-
-def untyped_cache(clock: ManualClock) -> Cache[str, object]:
-    """Make a cache that lets a test put anything."""
-    return Cache(max_bytes=ROOM, ttl_s=TTL_S, weigh=lambda value: 10, clock=clock, name="any")
+from tests.actors.cache_kit import (
+    NEGATIVE_TTL_S,
+    STALE_S,
+    TTL_S,
+    ManualClock,
+    make_cache,
+    make_untyped_cache,
+    room_for,
+)
 
 
 def test_unknown_absent_and_present_are_three_answers() -> None:
@@ -220,7 +191,7 @@ def test_bytes_tell_the_memory_that_is_used() -> None:
 
 def test_a_long_key_counts_with_its_bytes() -> None:
     """A key's own size is part of what is bounded."""
-    cache = untyped_cache(ManualClock())
+    cache = make_untyped_cache(ManualClock())
     cache.put("k" * 1_000, b"", 1)
     assert cache.stats().bytes == ENTRY_BYTES + ("k" * 1_000).__sizeof__() + 10
 
@@ -328,47 +299,3 @@ def test_items_survive_the_way_through_another_cache() -> None:
     first.put_absent(3, 6)
     assert second.seed(first.items()).kept == 2
     assert second.items() == first.items() == [(2, b"b", 5), (1, b"a", 4)]
-
-
-@pytest.mark.parametrize(
-    "value",
-    [b"x", "x", 1, 1.5, True, (1, 2), frozenset({1}), Point(1), Chain(Chain()), msgspec.Raw(b"1")],
-    ids=lambda value: type(value).__name__,
-)
-def test_values_that_nobody_can_change_are_held(value: object) -> None:
-    """Bytes, text, numbers, tuples and frozen Structs come back as the very object."""
-    cache = untyped_cache(ManualClock())
-    cache.put("k", value, 1)
-    entry = cache.get("k")
-    assert entry is not None
-    assert entry.value is value
-
-
-@pytest.mark.parametrize(
-    "value",
-    [[], {}, set(), bytearray(), memoryview(b""), object(), Loose(), Leaky(), Nested()],
-    ids=lambda value: type(value).__name__,
-)
-def test_values_that_a_reader_could_change_are_refused(value: object) -> None:
-    """A mutable value never gets in, by no door, so that no reader can change what another gets."""
-    cache = untyped_cache(ManualClock())
-    with pytest.raises(TypeError):
-        cache.put("k", value, 1)
-    with pytest.raises(TypeError):
-        cache.seed([("k", value, 1)])
-    assert len(cache) == 0
-
-
-def test_the_refusal_names_the_field() -> None:
-    """Who has to change a contract is told where."""
-    with pytest.raises(TypeError, match=r"Nested: Nested\.parts: Leaky\.tags: a list"):
-        untyped_cache(ManualClock()).put("k", Nested(), 1)
-
-
-def test_what_a_reader_gets_is_frozen() -> None:
-    """The entry itself can't be changed by its reader either."""
-    cache = make_cache(ManualClock())
-    cache.put(1, b"x", 1)
-    entry = cache.get(1)
-    with pytest.raises(AttributeError):
-        entry.version = 9  # type: ignore[union-attr, misc]

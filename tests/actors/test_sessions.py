@@ -6,7 +6,8 @@ from actors.sessions import MAX_REVISIONS, ShardSessions
 from actors.stores import SessionRecord
 from actors.warm_ports import SessionChanges
 from tests.actors.fakes import VirtualClock
-from tests.actors.memory_store import MemoryDatabase, MemorySessionStore
+from tests.actors.memory_database import MemoryDatabase
+from tests.actors.memory_store import MemorySessionStore
 
 CHAT = 500
 

@@ -45,7 +45,8 @@ from tests.actors.fakes import (
     SeededChance,
     VirtualClock,
 )
-from tests.actors.memory_store import MemoryDatabase, MemorySessionStore, Mishap
+from tests.actors.memory_database import MemoryDatabase
+from tests.actors.memory_store import MemorySessionStore, Mishap
 
 BOT = 7
 CHAT = 500

@@ -4,6 +4,7 @@ from typing import Final
 
 from tests.mutations.runner import Break
 
+INBOX: Final = "actors/inbox.py"
 JOURNAL: Final = "actors/turn_journal.py"
 AGENT: Final = "actors/chat_agent.py"
 LEASES: Final = "actors/turn_leases.py"
@@ -45,7 +46,7 @@ DEDUPE: Final = (
     ),
     Break(
         "the second of two equal updates of a group is refused by a full mailbox",
-        JOURNAL,
+        INBOX,
         "if waiting < self._mailbox_limit or record.key in arriving:",
         "if waiting < self._mailbox_limit:",
         "tests/actors/turns/test_accept_groups.py::test_a_mailbox_that_is_full_in_the_middle_of_a_group",

@@ -209,7 +209,7 @@ async def test_a_group_that_is_cancelled_leaves_no_gate_shut(world: World, momen
     holder = asyncio.create_task(world.accept(1)) if moment == "queue" else None
     await asyncio.sleep(0.01)
     shard = world.now.shard
-    group = asyncio.create_task(shard._journal.accept_all([update(2), update(3, CHAT + 1)]))
+    group = asyncio.create_task(shard._inbox.accept_all([update(2), update(3, CHAT + 1)]))
     await asyncio.sleep(0.05)
     group.cancel()
     await asyncio.gather(group, return_exceptions=True)
