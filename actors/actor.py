@@ -7,9 +7,9 @@ from typing import ClassVar, Generic, TypeVar
 import structlog
 
 from actors.meter import Meter, Scope, metered
-from actors.ports import Clock
+from actors.ports import Background, Chance, Clock
 from actors.stores import StoreDenied, StoreError, VersionConflict
-from actors.warming import Warmer
+from actors.warming import Plan, Warmer
 from contracts.base import Message
 from contracts.codec import Decoder, UnreadableFrame, encode, read_warm
 from contracts.faults import Internal, StoreRefused, StoreUnavailable
@@ -109,6 +109,18 @@ class Actor(ABC, Generic[Request]):
     def count(self, what: str, by: int = 1) -> None:
         """Add to a counter; `what` is from a fixed vocabulary, never from input."""
         self.counters[what] = self.counters.get(what, 0) + by
+
+    def warmer_of(self, plan: Plan, *, chance: Chance, background: Background, deadline_s: float) -> Warmer:
+        """The actor's `warmer`, by its plan."""
+        return Warmer(
+            plan,
+            actor=self.name,
+            shard=self.shard,
+            clock=self.clock,
+            chance=chance,
+            background=background,
+            deadline_s=deadline_s,
+        )
 
     def store_failed(self, error: StoreError) -> None:
         """Note that the store did not answer a request: the actor is degraded until it answers one again."""

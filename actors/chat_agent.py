@@ -19,7 +19,6 @@ from actors.meter import Meter
 from actors.ports import Background, Chance, Clock, Model, Renderer, Telegram, TelegramError
 from actors.refs import ChatAgentRef, SessionShardRef, SessionsRef, SkillRegistryRef
 from actors.ticker import Ticker
-from actors.warming import Warmer
 from contracts.base import Message
 from contracts.chat import ChatRequest, TakeTurn, TurnsTaken
 from contracts.codec import read_chat_request
@@ -96,11 +95,8 @@ class ChatAgent(Actor[ChatRequest]):
         self._working: set[asyncio.Task[object]] = set()
         self._sending: set[str] = set()  # the leases under which a message may be on its way
         self._stop = asyncio.Event()
-        self.warmer = Warmer(
+        self.warmer = self.warmer_of(
             AgentWarming(self._answering, telegram, model).plan,
-            actor=self.name,
-            shard=None,
-            clock=clock,
             chance=chance,
             background=background,
             deadline_s=self._options.warm_deadline_s,

@@ -21,7 +21,6 @@ from actors.turn_leases import TurnLeases
 from actors.turn_store import TurnStore
 from actors.turn_sweep import TurnSweep
 from actors.warm_ports import WarmStore
-from actors.warming import Warmer
 from contracts.base import Message
 from contracts.codec import read_session_request
 from contracts.sessions import (
@@ -134,11 +133,8 @@ class SessionCacheActor(Actor[SessionRequest]):
             background=background,
             count=self.count,
         )
-        self.warmer = Warmer(
+        self.warmer = self.warmer_of(
             warming.plan,
-            actor=self.name,
-            shard=shard,
-            clock=clock,
             chance=chance,
             background=background,
             deadline_s=self._options.warm_deadline_s,

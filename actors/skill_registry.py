@@ -16,7 +16,7 @@ from actors.skill_library import SkillLibrary
 from actors.skill_statistics import SkillStatistics
 from actors.stores import SkillRun, SkillStatsStore
 from actors.ticker import Ticker
-from actors.warming import Tally, Warmer, WarmFailed
+from actors.warming import Tally, WarmFailed
 from contracts.base import Message
 from contracts.codec import read_skill_request
 from contracts.faults import BadRequest, Busy, Fault, ResourceNotFound, SkillNotFound
@@ -88,11 +88,8 @@ class SkillRegistryActor(Actor[SkillRequest]):
             write_deadline_s=self._options.write_deadline_s,
         )
         self._rescans = Ticker("read the skills again", self._reload, RESCAN_S, clock, chance)
-        self.warmer = Warmer(
+        self.warmer = self.warmer_of(
             self._plan,
-            actor=self.name,
-            shard=None,
-            clock=clock,
             chance=chance,
             background=background,
             deadline_s=self._options.warm_deadline_s,

@@ -14,6 +14,7 @@ from app.chaos.faults import KINDS
 from app.chaos.siege import schedule
 from app.chaos.simulation import Account, Plan, Simulation, StoreKind, command_of, simulate
 from app.cli import chaos_plane
+from app.cli.chaos_tables import counted, injected
 from app.observability import configure_logging
 
 LEVELS = click.Choice(["debug", "info", "warning", "error", "critical"])
@@ -126,7 +127,7 @@ def _simulated(plan: Plan, trace: TextIO | None) -> Account:
 def _tell(account: Account, plan: Plan) -> None:
     console = Console(highlight=False)
     console.print(_summary(account))
-    console.print(_faults(account))
+    console.print(injected(account.faults, lambda kind: KINDS[kind].meaning))
     for violation in account.violations:
         console.print(
             f"BROKEN at {violation.at_s:.3f} s: {violation.promise}: {violation.detail}",
@@ -140,9 +141,7 @@ def _tell(account: Account, plan: Plan) -> None:
 
 
 def _summary(account: Account) -> Table:
-    table = Table(title=f"seed {account.seed}, {account.simulated_s / 60:.1f} simulated minutes")
-    table.add_column("what")
-    table.add_column("count", justify="right")
+    title = f"seed {account.seed}, {account.simulated_s / 60:.1f} simulated minutes"
     rows = {
         "updates": account.updates,
         "duplicates delivered": account.duplicates,
@@ -158,16 +157,4 @@ def _summary(account: Account) -> Table:
         "doubled": account.doubled,
         "out of order": account.out_of_order,
     }
-    for what, count in rows.items():
-        table.add_row(what, str(count))
-    return table
-
-
-def _faults(account: Account) -> Table:
-    table = Table(title=f"{sum(account.faults.values())} faults injected")
-    table.add_column("kind")
-    table.add_column("count", justify="right")
-    table.add_column("meaning")
-    for kind, count in account.faults.items():
-        table.add_row(kind, str(count), KINDS[kind].meaning)
-    return table
+    return counted(title, rows)

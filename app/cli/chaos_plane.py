@@ -14,6 +14,7 @@ from rich.table import Table
 from actors.stores import StoreError
 from app.chaos.siege.schedule import KINDS
 from app.chaos.simulation import Plan, command_of
+from app.cli.chaos_tables import counted, injected
 from app.cli.running import fail, run, stop_signal
 from app.lazily import load
 from app.scale.pools import PoolsRefused
@@ -79,7 +80,7 @@ async def _until_stopped(work: Coroutine[Any, Any, T]) -> T | None:
 def _tell(account: "Account", plan: Plan) -> None:
     console = Console(highlight=False)
     console.print(_summary(account))
-    console.print(_faults(account))
+    console.print(injected(account.faults, _meaning))
     for problem in account.problems[:SHOWN]:
         console.print(f"BROKEN: {problem}", markup=False, soft_wrap=True)
     if account.holds:
@@ -90,9 +91,7 @@ def _tell(account: "Account", plan: Plan) -> None:
 
 
 def _summary(account: "Account") -> Table:
-    table = Table(title=f"seed {account.seed}, {account.seconds:.0f} s on a plane")
-    table.add_column("what")
-    table.add_column("count", justify="right")
+    title = f"seed {account.seed}, {account.seconds:.0f} s on a plane"
     rows = {
         "messages written": account.updates,
         "of them answered 200": account.accepted,
@@ -107,17 +106,8 @@ def _summary(account: "Account") -> Table:
         "doubled": account.doubled,
         "out of order": account.out_of_order,
     }
-    for what, count in rows.items():
-        table.add_row(what, str(count))
-    return table
+    return counted(title, rows)
 
 
-def _faults(account: "Account") -> Table:
-    table = Table(title=f"{sum(account.faults.values())} faults injected")
-    table.add_column("kind")
-    table.add_column("count", justify="right")
-    table.add_column("meaning")
-    for name, count in account.faults.items():
-        kind = KINDS.get(name)
-        table.add_row(name, str(count), kind.meaning if kind else "by the simulated Telegram")
-    return table
+def _meaning(kind: str) -> str:
+    return KINDS[kind].meaning if kind in KINDS else "by the simulated Telegram"

@@ -25,6 +25,7 @@ from actors.stores import (
     VersionConflict,
 )
 from app.store import firestore_docs as docs
+from app.store.firestore_adapter import Adapter
 from app.store.firestore_answers import Found, Unread, living
 from app.store.firestore_client import Applied, FirestoreDatabase
 from app.store.firestore_errors import AlreadyExists, PreconditionFailed
@@ -43,7 +44,7 @@ _ERASE_CHUNK: Final = 500  # writes a commit, as Firestore's quota page advises
 _ERASE_ROUNDS: Final = 100  # 50,000 ended updates of one chat within their week of life; so that it ends
 
 
-class FirestoreSessionStore(SessionStore):
+class FirestoreSessionStore(Adapter, SessionStore):
     """The SessionStore port on an open FirestoreDatabase.
 
     `unix_s` serves to date expiries, days ahead; updates of a group are tried for `together_s` seconds.
@@ -57,14 +58,8 @@ class FirestoreSessionStore(SessionStore):
         unix_s: Callable[[], float] = time.time,
         together_s: float = _TOGETHER_S,
     ) -> None:
-        self._database = database
-        self._meter = meter
+        super().__init__(database, meter)
         self._unix_s, self._together_s = unix_s, together_s
-        database.join(self)
-
-    async def close(self) -> None:
-        """Leave the database; the last adapter on it closes the connection."""
-        await self._database.leave(self)
 
     # ------------------------------------------------------------ writing
 

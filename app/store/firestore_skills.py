@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from actors.stores import SkillRun, SkillStatsStore, StatsBatch, StoreMeter
+from app.store.firestore_adapter import Adapter
 from app.store.firestore_client import FirestoreDatabase
 from app.store.firestore_docs import utc
 from app.store.firestore_errors import AlreadyExists
@@ -34,20 +35,14 @@ _ESCAPED: Final = re.compile(r"[/%\x00-\x1f\x7f\ud800-\udfff]")
 _RESERVED: Final = re.compile(r"\.{0,2}|__.*__")  # the empty id, `.`, `..`, `__x__`
 
 
-class FirestoreSkillStatsStore(SkillStatsStore):
+class FirestoreSkillStatsStore(Adapter, SkillStatsStore):
     """The SkillStatsStore port on an open FirestoreDatabase; `unix_s` serves to date expiries, days ahead."""
 
     def __init__(
         self, database: FirestoreDatabase, meter: StoreMeter, *, unix_s: Callable[[], float] = time.time
     ) -> None:
-        self._database = database
-        self._meter = meter
+        super().__init__(database, meter)
         self._unix_s = unix_s
-        database.join(self)
-
-    async def close(self) -> None:
-        """Leave the database; the last adapter on it closes the connection."""
-        await self._database.leave(self)
 
     async def read_stats(self, skills: Sequence[str]) -> StatsBatch:
         """Read the statistics of these skills; what can't be read is set aside."""

@@ -8,9 +8,9 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
-from actors.stores import SessionRecord, StoreMeter, VersionConflict
+from actors.stores import SessionRecord, VersionConflict
 from actors.warm_ports import BLOBS_MOST, SessionChanges, StoredImage, WarmStore
-from app.store.firestore_client import FirestoreDatabase
+from app.store.firestore_adapter import Adapter
 from app.store.firestore_docs import at_version, has_operation, version_of
 from app.store.firestore_errors import PreconditionFailed
 from app.store.firestore_plans import changed_plan
@@ -30,17 +30,8 @@ see it. It can't for longer than its deadline on the wire (`Limits.attempt_s`, 3
 """
 
 
-class FirestoreWarmStore(WarmStore):
+class FirestoreWarmStore(Adapter, WarmStore):
     """The WarmStore port on an open FirestoreDatabase. Marks of change are microseconds of its server's time."""
-
-    def __init__(self, database: FirestoreDatabase, meter: StoreMeter) -> None:
-        self._database = database
-        self._meter = meter
-        database.join(self)
-
-    async def close(self) -> None:
-        """Leave the database; the last adapter on it closes the connection."""
-        await self._database.leave(self)
 
     async def read_image(self, name: str) -> StoredImage | None:
         """Read the manifest and all slots in one BatchGet; slots that are not there cost nothing."""

@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 
 from actors.meter import Meter
-from actors.session_cache import SessionCacheActor
+from actors.session_cache import SessionCacheOptions
 from actors.stores import Appended, SessionBatch, SessionStore, StoreDown, TurnWrite, UpdateRecord
 from actors.warm_ports import SessionChanges, StoredImage, WarmStore
 from app.chaos.container import Container
-from app.chaos.crew import AnyActor, Crew
+from app.chaos.crew import Crew
 from app.chaos.memory_database import MemoryDatabase
 from app.chaos.store_port import ShakySessions, ShakyWarm
 
@@ -130,15 +130,5 @@ class Hasty(Crew):
 class Boundless(Crew):
     """Shards whose mailboxes have no bound."""
 
-    def shard(self, container: Container, shard: int) -> AnyActor:
-        meter = Meter()
-        return SessionCacheActor(
-            shard,
-            store=self.sessions(container, meter),
-            images=self.warm(container, meter),
-            meter=meter,
-            clock=container.clock,
-            chance=container.chance,
-            background=container.background,
-            options=replace(self.options(), mailbox_limit=1_000_000),
-        )
+    def options(self) -> SessionCacheOptions:
+        return replace(super().options(), mailbox_limit=1_000_000)

@@ -7,10 +7,10 @@ import pytest
 from grpclib.exceptions import GRPCError
 from modal_proto import api_pb2
 
-from app.plane.calls import Status
+from app.plane.calls import Call, Status
 from app.plane.containers import State
 from app.plane.queues import TAKE_S, Turn
-from tests.app.plane.pools.kit import TICK_S, Ward, by, status
+from tests.app.plane.pools.kit import TICK_S, Puppet, Ward, by, status
 
 DONE = Status.GENERIC_STATUS_SUCCESS
 FAILED = Status.GENERIC_STATUS_FAILURE
@@ -215,12 +215,7 @@ async def test_each_attempt_has_the_whole_timeout() -> None:
 
 async def test_a_killed_container_is_given_nothing_more() -> None:
     """Though it still asks until its process is gone."""
-    ward = Ward(_function(most=1, inputs=2))
-    ward.call()
-    (container,) = ward.ready()
-    await ward.runs(container)
-    asked = ward.asks(container)
-    await asyncio.sleep(0)
+    ward, container, asked = await _asking()
     container.kill()
     call = ward.call()
     assert ([call], 0) == (list(ward.pool.queue.waiting), call.losses)
@@ -239,12 +234,7 @@ async def test_a_call_cancelled_while_it_waits_is_given_to_nobody() -> None:
 
 async def test_who_went_away_while_it_was_given_an_input_has_not_got_it() -> None:
     """A request that is cancelled in that very moment gives its input back."""
-    ward = Ward(_function(most=1, inputs=2))
-    ward.call()
-    (container,) = ward.ready()
-    await ward.runs(container)
-    asked = ward.asks(container)
-    await asyncio.sleep(0)
+    ward, container, asked = await _asking()
     call = ward.call()
     asked.cancel()
     await asyncio.sleep(0)
@@ -343,3 +333,14 @@ async def test_answers_are_kept_until_there_are_too_many(bounds: dict[str, int])
     for forgotten in calls[:3]:
         with pytest.raises(GRPCError, match="its answer is not kept any more"):
             ward.answers.get(forgotten.id)
+
+
+async def _asking() -> "tuple[Ward, Puppet, asyncio.Task[Call | Turn]]":
+    """A container of two slots that runs an input and asks for another, when there is none."""
+    ward = Ward(_function(most=1, inputs=2))
+    ward.call()
+    (container,) = ward.ready()
+    await ward.runs(container)
+    asked = ward.asks(container)
+    await asyncio.sleep(0)
+    return ward, container, asked
