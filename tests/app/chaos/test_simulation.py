@@ -70,9 +70,12 @@ def test_no_log_holds_what_people_write(store: StoreKind) -> None:
 
 
 def test_over_sqlite_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file goes with the run."""
+    """The file is made where temporary ones are, and goes with the run."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    simulate(Plan(seed=1, minutes=0.2, size=SMALL, store="sqlite"))
+    made = set[str]()
+    plan = Plan(seed=1, minutes=0.2, size=SMALL, store="sqlite")
+    simulate(plan, progress=lambda *_: made.update(file.name for file in tmp_path.rglob("*.db")))
+    assert {"world.db"} == made
     assert [] == list(tmp_path.iterdir())
 
 
