@@ -58,6 +58,7 @@ Change = Callable[[Session | None], Session | None]
 class SessionCacheOptions:
     """Bounds of a shard: L1 in bytes, sessions warmed without an image, updates waiting in a chat, seconds.
 
+    What takes updates in keeps 32 KiB of text of each at most, so that 100 that wait are 3.2 MiB at most.
     `shards` is how many there are: an image of another number holds other chats. After `image_changes`
     changed sessions, or a tenth of those held if that is more, a new image is worth writing: a start finds
     fewer than that in one look at the changes. A start asks for the `newest_changes` beside the image.

@@ -22,7 +22,12 @@ from contracts.turns import Incoming, Verdict
 log = structlog.get_logger(__name__)
 
 RAW_KEPT: Final = 64 * 1024  # bytes of a quarantined body: enough to see what it was
-TEXT_MOST: Final = 32 * 1024  # bytes of UTF-8; Telegram's own limit is 4096 characters, at most 16 KiB
+TEXT_MOST: Final = 32 * 1024
+"""Bytes of UTF-8 in all that is kept of an update. Telegram's limit for a text is 4096 characters, at most 16 KiB.
+
+A mailbox of 100 updates so holds at most 3.2 MiB, in the store and in a shard's memory.
+"""
+
 RETRY_AFTER_MOST_S: Final = 60  # Telegram obeys up to an hour; nobody should wait for that
 ACCEPT_DEADLINE_S: Final = 5.0  # Telegram waits 60 s and tries again; its 40 connections must not fill up
 
@@ -107,7 +112,7 @@ class UpdateIntake:
         incoming = intake.incoming
         if intake.verdict == "quarantined":
             return self._quarantined(intake.update_id, incoming.kind, intake.reason, body)
-        if _too_long(incoming.text):
+        if _too_long(incoming):
             return self._quarantined(intake.update_id, incoming.kind, "too_long", body, incoming.chat)
         if intake.verdict != "queue":
             return self._unanswered(intake.update_id, incoming, intake.verdict, intake.reason)
@@ -197,7 +202,8 @@ def _again(after_s: float = 0.0, *, full: bool = False) -> Taken:
     return Taken(durable=False, full=full, retry_after_s=min(RETRY_AFTER_MOST_S, max(1, math.ceil(after_s))))
 
 
-def _too_long(text: str) -> bool:
+def _too_long(incoming: Incoming) -> bool:
+    text = incoming.text + incoming.user_name + incoming.callback + incoming.chat_type
     return len(text) > TEXT_MOST // 4 and len(text.encode("utf-8", "surrogatepass")) > TEXT_MOST
 
 

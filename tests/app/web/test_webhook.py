@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
 import msgspec
 import pytest
@@ -190,12 +191,25 @@ async def test_the_same_unreadable_body_is_one_record(web: Service) -> None:
     assert [m.update for m in web.accepted] == [quarantine_id(b"{")] * 2
 
 
-@pytest.mark.parametrize(("text", "verdict"), [("é" * 16_384, "queue"), ("é" * 16_385, "quarantined")])
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [("é" * (16_384 - len("Ada+private") // 2), "queue"), ("é" * 16_384, "quarantined")],
+)
 async def test_a_text_over_32_kib_is_set_aside(web: Service, text: str, verdict: str) -> None:
     """No Telegram text is that long, and the mailbox must not carry one; /forget erases it with its chat."""
     response = await web.post(message(text=text))
     (kept,) = web.accepted
     assert (response.status, kept.verdict, kept.update, kept.incoming.chat) == (200, verdict, 1, 7)
+
+
+@pytest.mark.parametrize("update", [message(), callback(), message(kind="group")])
+async def test_names_count_as_text(web: Service, update: dict[str, Any]) -> None:
+    """I7: whatever text is kept of an update counts for its bound, so that a mailbox has one in bytes."""
+    (kind,) = update.keys() - {"update_id"}
+    update[kind]["from"]["first_name"] = "a" * 40_000
+    response = await web.post(update)
+    (kept,) = web.accepted
+    assert (200, "quarantined", "too_long") == (response.status, kept.verdict, kept.reason)
 
 
 @pytest.mark.parametrize(
