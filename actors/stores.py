@@ -86,6 +86,20 @@ class UpdateRecord(Value, frozen=True, kw_only=True):
         return f"{self.bot}:{self.update}"
 
 
+class Stray(Value, frozen=True, kw_only=True):
+    """An update without an end as far as a look for such ones needs it: whose it is, and of which shard."""
+
+    bot: int
+    update: int
+    chat: int
+    shard: int
+
+    @property
+    def key(self) -> str:
+        """The document's id."""
+        return f"{self.bot}:{self.update}"
+
+
 class SessionRecord(Value, frozen=True, kw_only=True):
     """`telegram_sessions/{chat}`: `body` is a msgpack Session, opaque to stores, empty in a tombstone.
 
@@ -229,10 +243,11 @@ class SessionStore(Protocol):
         anybody. -1 stands for the shard of an update that can't be read.
         """
 
-    async def stray_chats(self, shards: int, limit: int) -> Sequence[int]:
-        """Give the chat of each of up to `limit` updates of shards >= `shards` that have no end yet, in no order.
+    async def strays(self, shards: int, limit: int, after: Stray | None = None) -> Sequence[Stray]:
+        """Give up to `limit` updates of shards >= `shards` that have no end yet; of those that stand `after` another.
 
-        There are such ones after the number of shards was lowered. What can't be read is left out.
+        There are such ones after the number of shards was lowered. They stand by their shards, and in a shard in an
+        order that is the store's own and stays. What can't be read is left out.
         """
 
     async def erase_updates(self, chat: int) -> int:

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import structlog
@@ -10,7 +10,7 @@ import structlog
 from actors.mailbox import LEASE_S
 from actors.ports import Clock, Unreachable
 from actors.refs import ChatAgentRef, SessionShardRef
-from actors.stores import LeaseRecord, SessionStore, StoreError
+from actors.stores import LeaseRecord, SessionStore, StoreError, Stray
 from app.fleet import Fleet
 from contracts.sessions import SweepTurns, TurnsStranded
 
@@ -21,7 +21,12 @@ LOOKED_AT: Final = (
     100  # open updates: where there are as many, every shard is asked, and strays are looked for
 )
 STRAYS_EVERY: Final = 12  # sweeps in one process, a minute: its number of shards changes with a restart only
-STRAYS: Final = 1_000  # updates in one sweep: once answered they make room for the rest, and no new ones come
+STRAYS: Final = (
+    1_000  # updates looked at together, and chats in one sweep: once answered they make room for the rest
+)
+STRAY_PAGES: Final = (
+    10  # behind so many that wait or are worked on a later sweep looks: a sweep has 45 s on Modal
+)
 CHATS_AT_ONCE: Final = 200  # what the port's `read_chats` takes in one wave
 
 
@@ -109,10 +114,30 @@ async def _sweep_strays(fleet: Fleet, store: SessionStore) -> int:
 
 
 async def _strays(store: SessionStore, shards: int) -> tuple[int, ...]:
-    """The chats of shards from that one on whose turns nobody works on, by the stored leases; raises StoreError."""
-    chats = tuple(dict.fromkeys(await store.stray_chats(shards, STRAYS)))
+    """The chats of shards from that one on whose turns nobody works on, by the stored leases; raises StoreError.
+
+    It goes on behind those who are worked on or wait, so that they hide no others.
+    """
+    stranded: dict[int, None] = {}
+    after: Stray | None = None
+    for _ in range(STRAY_PAGES):
+        page = await store.strays(shards, STRAYS, after)
+        stranded |= dict.fromkeys(await _unattended(store, tuple(dict.fromkeys(each.chat for each in page))))
+        # A page may come short although it is not the last, as updates that can't be read are left out of it.
+        if len(page) <= STRAYS // 2 or len(stranded) >= STRAYS:
+            break
+        after = page[-1]
+    return tuple(stranded)
+
+
+async def _unattended(store: SessionStore, chats: Sequence[int]) -> list[int]:
     leases: dict[int, LeaseRecord | None] = {}
     for start in range(0, len(chats), CHATS_AT_ONCE):
         states = await store.read_chats(chats[start : start + CHATS_AT_ONCE])
         leases |= {chat: state.lease for chat, state in states.items()}
-    return tuple(chat for chat, lease in leases.items() if lease is None or lease.age_s > LEASE_S)
+    return [chat for chat, lease in leases.items() if lease is None or not _holds(lease)]
+
+
+def _holds(lease: LeaseRecord) -> bool:
+    """Whether somebody works under it, or its chat has still to wait; of a turn that was handed back it is nobody's."""
+    return lease.wait_s > 0 or (bool(lease.owner) and lease.age_s <= LEASE_S)

@@ -14,6 +14,7 @@ from actors.stores import (
     StatsBatch,
     StoreError,
     StoreMeter,
+    Stray,
     TurnWrite,
     TurnWritten,
     UpdateRecord,
@@ -101,9 +102,14 @@ class MemorySessionStore(_Adapter, SessionStore):
         self._meter.read(len(found))
         return found
 
-    async def stray_chats(self, shards: int, limit: int) -> Sequence[int]:
-        """Read whose open updates belong to shards that there are no more."""
-        found = [update.chat for update in self._database.open_ones() if update.shard >= shards][:limit]
+    async def strays(self, shards: int, limit: int, after: Stray | None = None) -> Sequence[Stray]:
+        """Read which open updates belong to shards that there are no more."""
+        waiting = (each for each in self._database.open_ones() if each.shard >= shards)
+        strays = (
+            Stray(bot=each.bot, update=each.update, chat=each.chat, shard=each.shard) for each in waiting
+        )
+        behind = (each for each in strays if after is None or _by_shard(each) > _by_shard(after))
+        found = sorted(behind, key=_by_shard)[:limit]
         self._meter.read(len(found))
         return found
 
@@ -170,3 +176,7 @@ def _documents(state: ChatState) -> int:
 
 def _image_documents(image: StoredImage | None) -> int:
     return 1 + len(image.blobs) if image is not None else 0
+
+
+def _by_shard(stray: Stray) -> tuple[int, str]:
+    return stray.shard, stray.key

@@ -20,6 +20,7 @@ from actors.stores import (
     StoreDown,
     StoreError,
     StoreExhausted,
+    Stray,
     TurnWrite,
     TurnWritten,
     UpdateRecord,
@@ -238,9 +239,9 @@ class ShakySessions(SessionStore):
         """Read whose open updates there are."""
         return await self._call("all", lambda: self._store.open_shards(limit))
 
-    async def stray_chats(self, shards: int, limit: int) -> Sequence[int]:
-        """Read whose open updates belong to shards that there are no more."""
-        return await self._call("all", lambda: self._store.stray_chats(shards, limit))
+    async def strays(self, shards: int, limit: int, after: Stray | None = None) -> Sequence[Stray]:
+        """Read which open updates belong to shards that there are no more."""
+        return await self._call("all", lambda: self._store.strays(shards, limit, after))
 
     async def find_updates(self, states: Sequence[TurnState], limit: int) -> Sequence[UpdateRecord]:
         """Read updates in these states."""

@@ -19,6 +19,7 @@ from actors.stores import (
     StoreDown,
     StoreError,
     StoreMeter,
+    Stray,
     TurnWrite,
     TurnWritten,
     UpdateRecord,
@@ -29,7 +30,7 @@ from app.store.firestore_adapter import Adapter
 from app.store.firestore_answers import Found, Unread, living
 from app.store.firestore_client import Applied, FirestoreDatabase
 from app.store.firestore_errors import AlreadyExists, PreconditionFailed
-from app.store.firestore_plans import open_plan, recent_plan, states_plan, stray_plan
+from app.store.firestore_plans import open_plan, place_of_stray, recent_plan, states_plan, stray_plan
 from app.store.firestore_poison import Poison
 from app.store.firestore_requests import Change, Search, When
 from app.store.firestore_search import answer, find
@@ -222,12 +223,11 @@ class FirestoreSessionStore(Adapter, SessionStore):
         found = await self._database.query(search, self._meter, living(docs.read_shard))
         return tuple(each if isinstance(each, int) else -1 for each in found.documents.values())
 
-    async def stray_chats(self, shards: int, limit: int) -> Sequence[int]:
-        """Read chats and shards alone; without the index, by a wider query that needs none."""
-        plan = stray_plan(shards, limit)
+    async def strays(self, shards: int, limit: int, after: Stray | None = None) -> Sequence[Stray]:
+        """Read nothing of the updates but whose they are; without the index, by a wider query that needs none."""
+        plan = stray_plan(shards, limit, after)
         found = (await answer(self._database, plan, self._meter)).found
-        strays = filter(plan.keep, Poison().sound(found.documents))
-        return tuple(stray.chat for stray in strays)[:limit]
+        return sorted(filter(plan.keep, Poison().sound(found.documents)), key=place_of_stray)[:limit]
 
     # ------------------------------------------------------------ ends
 

@@ -1,23 +1,17 @@
 """The queries of the session store: each with the index that serves it, and the way to do without."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
-from actors.stores import SessionRecord, UpdateRecord
+from actors.stores import SessionRecord, Stray, UpdateRecord
 from app.store.firestore_docs import SESSIONS, UPDATES, read_session, read_update, update_path, utc
+from app.store.firestore_ids import update_ids
 from app.store.firestore_requests import Search
 from app.store.firestore_search import Plan
 from app.store.firestore_values import read_int
 from contracts.turns import TurnState
-
-
-class Stray(NamedTuple):
-    """Whose an update is, and of which shard."""
-
-    chat: int
-    shard: int
 
 
 def recent_plan(shard: int, limit: int) -> Plan[SessionRecord]:
@@ -55,16 +49,24 @@ def states_plan(states: Sequence[TurnState], limit: int) -> Plan[UpdateRecord]:
     return _oldest(Search(collection=UPDATES, limit=limit, any_of=("state", tuple(states))))
 
 
-def stray_plan(shards: int, limit: int) -> Plan[Stray]:
-    """Whose updates without an end belong to shards from that one on; without index, any that have none."""
+def stray_plan(shards: int, limit: int, after: Stray | None = None) -> Plan[Stray]:
+    """Updates without an end of shards from that one on, by shard; without index, any that have no end."""
     waiting = Search(collection=UPDATES, limit=limit, equal={"open": True}, only=("chat", "shard"))
+    start = (after.shard, update_path(after.key)) if after is not None else None
     return Plan(
-        search=msgspec.structs.replace(waiting, order="shard", at_least=shards),
+        search=msgspec.structs.replace(waiting, order="shard", at_least=shards, after=start),
         plain=waiting,
         read=_read_stray,
-        keep=lambda stray: stray.shard >= shards,
+        keep=lambda each: (
+            each.shard >= shards and (after is None or place_of_stray(each) > place_of_stray(after))
+        ),
         rank=lambda stray: stray.shard,
     )
+
+
+def place_of_stray(stray: Stray) -> tuple[int, str]:
+    """Where it stands by shard, in which Firestore puts documents by name."""
+    return stray.shard, stray.key
 
 
 def _oldest(unordered: Search, after: UpdateRecord | None = None) -> Plan[UpdateRecord]:
@@ -79,9 +81,11 @@ def _oldest(unordered: Search, after: UpdateRecord | None = None) -> Plan[Update
     )
 
 
-def _read_stray(_: str, document: Any) -> Stray:
+def _read_stray(path: str, document: Any) -> Stray:
     """Raises UnreadableDocument."""
-    return Stray(read_int(document.fields, "chat"), read_int(document.fields, "shard"))
+    bot, update = update_ids(path)
+    chat, shard = read_int(document.fields, "chat"), read_int(document.fields, "shard")
+    return Stray(bot=bot, update=update, chat=chat, shard=shard)
 
 
 def _place(record: UpdateRecord) -> tuple[float, str]:

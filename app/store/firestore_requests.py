@@ -69,7 +69,7 @@ class Search(Value, frozen=True, kw_only=True):
     after_us: int | None = None
     at_least: int | None = None
     only: tuple[str, ...] = ()
-    after: tuple[datetime, str] | None = None
+    after: tuple[datetime | int, str] | None = None
 
     @property
     def index(self) -> str:
@@ -133,9 +133,9 @@ def to_query(search: Search, root: str) -> Any:
         query.order_by.add(direction=direction).field.field_path = search.order
     if search.after:
         query.order_by.add(direction=direction).field.field_path = "__name__"  # as Firestore itself adds it
-        moment, path = search.after
+        field, path = search.after
         query.start_at.before = False
-        query.start_at.values.add().CopyFrom(to_value(moment))
+        query.start_at.values.add().CopyFrom(to_value(field))
         query.start_at.values.add().reference_value = f"{root}/{path}"
     for path in search.only:
         query.select.fields.add(field_path=path)

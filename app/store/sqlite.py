@@ -14,6 +14,7 @@ from actors.stores import (
     StatsBatch,
     StoreError,
     StoreMeter,
+    Stray,
     TurnWrite,
     TurnWritten,
     UpdateRecord,
@@ -138,9 +139,9 @@ class SqliteSessionStore(Adapter):
         """Read whose open updates there are."""
         return await self._read(lambda connection: reads.open_shards(connection, limit), len)
 
-    async def stray_chats(self, shards: int, limit: int) -> Sequence[int]:
-        """Read whose open updates belong to shards that there are no more."""
-        return await self._read(lambda connection: reads.stray_chats(connection, shards, limit), len)
+    async def strays(self, shards: int, limit: int, after: Stray | None = None) -> Sequence[Stray]:
+        """Read which open updates belong to shards that are no more; once `after` is dropped, from its shard on."""
+        return await self._read(lambda connection: reads.strays(connection, shards, limit, after), len)
 
     async def erase_updates(self, chat: int) -> int:
         """Empty the bodies of the chat's ended updates."""

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from actors.stores import ChatState, LeaseRecord, SessionBatch, SessionRecord, StatsBatch, UpdateRecord
+from actors.stores import ChatState, LeaseRecord, SessionBatch, SessionRecord, StatsBatch, Stray, UpdateRecord
 from actors.warm_ports import SessionChanges
 from contracts.base import Value
 from contracts.skills import SetAside, SkillStats
@@ -95,11 +95,15 @@ def open_shards(connection: sqlite3.Connection, limit: int) -> tuple[int, ...]:
     return tuple(shard if isinstance(shard, int) else -1 for (shard,) in connection.execute(query, (limit,)))
 
 
-def stray_chats(connection: sqlite3.Connection, shards: int, limit: int) -> tuple[int, ...]:
-    """Read the chats of updates without an end that belong to shards from that one on, by the same index."""
-    query = """SELECT chat FROM updates INDEXED BY updates_by_chat
-               WHERE open = 1 AND shard BETWEEN ? AND ? AND typeof(chat) = 'integer' LIMIT ?"""
-    return tuple(chat for (chat,) in connection.execute(query, (shards, _INTEGERS, limit)))
+def strays(connection: sqlite3.Connection, shards: int, limit: int, after: Stray | None) -> tuple[Stray, ...]:
+    """Read the updates without an end that belong to shards from that one on, by the same index."""
+    query = """SELECT bot, "update", chat, shard FROM updates INDEXED BY updates_by_chat
+               WHERE open = 1 AND shard BETWEEN ? AND ? AND (shard, seq) >
+                   (?, coalesce((SELECT seq FROM updates WHERE bot = ? AND "update" = ?), 0))
+               ORDER BY shard, seq LIMIT ?"""
+    place = (after.shard, after.bot, after.update) if after is not None else (shards, None, None)
+    found, _ = _records(connection.execute(query, (shards, _INTEGERS, *place, limit)), Stray, "updates")
+    return found
 
 
 def find_updates(connection: sqlite3.Connection, states: Sequence[TurnState], limit: int) -> Updates:

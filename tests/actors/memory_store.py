@@ -18,6 +18,7 @@ from actors.stores import (
     StoreDown,
     StoreError,
     StoreTooLarge,
+    Stray,
     TurnWrite,
     TurnWritten,
     UpdateRecord,
@@ -138,12 +139,20 @@ class MemorySessionStore(SessionStore, WarmStore):
 
         return await self._read("open_shards", apply)
 
-    async def stray_chats(self, shards: int, limit: int) -> Sequence[int]:
-        def apply() -> Sequence[int]:
-            waiting = (one for one in self.database.updates.values() if one.open)
-            return tuple(one.chat for one in waiting if one.shard >= shards)[:limit]
+    async def strays(self, shards: int, limit: int, after: Stray | None = None) -> Sequence[Stray]:
+        def place(one: Stray) -> tuple[int, int, int]:
+            return one.shard, one.bot, one.update
 
-        return await self._read("stray_chats", apply)
+        def apply() -> Sequence[Stray]:
+            open_ones = (one for one in self.database.updates.values() if one.open and one.shard >= shards)
+            found = (
+                Stray(bot=one.bot, update=one.update, chat=one.chat, shard=one.shard) for one in open_ones
+            )
+            return sorted((one for one in found if after is None or place(one) > place(after)), key=place)[
+                :limit
+            ]
+
+        return await self._read("strays", apply)
 
     async def find_updates(self, states: Sequence[TurnState], limit: int) -> Sequence[UpdateRecord]:
         def apply() -> Sequence[UpdateRecord]:

@@ -10,10 +10,10 @@ from structlog.testing import capture_logs
 
 from actors.meter import Meter
 from actors.ports import Clock
-from actors.stores import ChatState, StoreDown, UpdateRecord
+from actors.stores import ChatState, LeaseRecord, StoreDown, Stray, UpdateRecord
 from app.chaos.memory_database import MemoryDatabase
 from app.chaos.memory_store import MemorySessionStore
-from app.sweeper import CHATS_AT_ONCE, LOOKED_AT, STRAYS, STRAYS_EVERY, sweep_forever, sweep_open
+from app.sweeper import CHATS_AT_ONCE, LOOKED_AT, STRAY_PAGES, STRAYS, STRAYS_EVERY, sweep_forever, sweep_open
 from contracts.codec import encode
 from contracts.sessions import TurnsStranded
 from tests.actors.turns.test_sweeping import Direct, away, fleet
@@ -36,10 +36,10 @@ class Store(MemorySessionStore):
             raise StoreDown("away")
         return await super().open_shards(limit)
 
-    async def stray_chats(self, shards: int, limit: int) -> Sequence[int]:
+    async def strays(self, shards: int, limit: int, after: Stray | None = None) -> Sequence[Stray]:
         if self.away:
             raise StoreDown("away")
-        return await super().stray_chats(shards, limit)
+        return await super().strays(shards, limit, after)
 
     async def read_chats(self, chats: Sequence[int]) -> Mapping[int, ChatState]:
         self.waves.append(len(chats))
@@ -133,6 +133,35 @@ async def test_strays_are_bounded_and_their_chats_read_in_waves(store: Store) ->
         await append(store, number, chat=number, shard=7)
     assert (list(range(SHARDS)), SHARDS + STRAYS) == await swept(store)
     assert [CHATS_AT_ONCE] * (STRAYS // CHATS_AT_ONCE) == store.waves
+
+
+async def wait(store: Store, record: UpdateRecord, wait_s: float) -> None:
+    """Hand its turn back, to be taken up so much later."""
+    nobody = LeaseRecord(lease="gone", owner="", update_key=record.key, attempt=0, wait_s=wait_s)
+    await store.write_lease(record.chat, nobody)
+
+
+async def test_strays_that_wait_are_left_alone_and_hide_no_others(store: Store) -> None:
+    """Telegram may ask for a long wait before each of a thousand chats; behind them stands one that is due."""
+    for number in range(STRAYS):
+        await wait(store, await append(store, number, chat=number, shard=7), 3_600.0)
+    await append(store, 9_000, chat=9_000, shard=8)
+    assert (list(range(SHARDS)), SHARDS + 1) == await swept(store)
+
+
+async def test_a_stray_is_handed_over_when_its_wait_is_over(store: Store) -> None:
+    """It was handed back, so that nobody has it, however young its wait is."""
+    await wait(store, await append(store, 1, chat=500, shard=7), 0.001)
+    await asyncio.sleep(0.002)
+    assert ([], 1) == await swept(store)
+
+
+async def test_a_look_for_strays_ends(store: Store) -> None:
+    """I7: behind ten thousand that wait the next sweeps look, when fewer do."""
+    for number in range(STRAYS * STRAY_PAGES):
+        await wait(store, await append(store, number, chat=number, shard=7), 3_600.0)
+    await append(store, 99_000, chat=99_000, shard=8)
+    assert (list(range(SHARDS)), SHARDS) == await swept(store)
 
 
 class Rounds(Clock):

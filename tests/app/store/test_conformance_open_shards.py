@@ -35,7 +35,22 @@ async def test_the_chats_of_shards_that_are_no_more_are_given_and_no_others(back
     stored = msgspec.structs.replace(over, version=(await backend.sessions.append(over)).version)
     await backend.sessions.write_turn(step(ended(stored)))
     await backend.sessions.append(ended(update(7, CHAT + 6, shard=6), "ignored"))
-    assert [CHAT + 3, CHAT + 3, CHAT + 9] == sorted(await backend.sessions.stray_chats(3, 3))
-    assert 2 == len(await backend.sessions.stray_chats(3, 2))
-    assert [CHAT + 9] == list(await backend.sessions.stray_chats(4, 10))
-    assert [] == list(await backend.sessions.stray_chats(10, 10))
+    assert [CHAT + 3, CHAT + 3, CHAT + 9] == [each.chat for each in await backend.sessions.strays(3, 3)]
+    assert [2, 3] == sorted(each.update for each in await backend.sessions.strays(3, 2))
+    assert [(CHAT + 9, 9)] == [(each.chat, each.shard) for each in await backend.sessions.strays(4, 10)]
+    assert [] == list(await backend.sessions.strays(10, 10))
+
+
+async def test_strays_are_given_page_by_page(backend: Backend) -> None:
+    """Each once, by shard, whatever ids they have; also behind one that has ended since."""
+    for number, shard in ((9, 4), (10, 4), (100, 3), (-1, 4), (2, 3), (1, 5)):
+        await backend.sessions.append(update(number, CHAT + abs(number), shard=shard))
+    first = await backend.sessions.strays(3, 4)
+    ends = update(first[-1].update, first[-1].chat, shard=first[-1].shard)
+    (stored,) = (await backend.sessions.read_chat(ends.chat)).open_updates
+    await backend.sessions.write_turn(step(ended(stored)))
+    rest = await backend.sessions.strays(3, 4, first[-1])
+    assert [3, 3, 4, 4] == [each.shard for each in first]
+    assert [4, 5] == [each.shard for each in rest]
+    assert {-1, 1, 2, 9, 10, 100} == {each.update for each in (*first, *rest)}
+    assert [] == list(await backend.sessions.strays(3, 4, rest[-1]))

@@ -24,7 +24,7 @@ CALLS: dict[str, Call] = {
     "write_lease": lambda rig: rig.sessions.write_lease(7, None),
     "recent_sessions": lambda rig: rig.sessions.recent_sessions(0, 5),
     "open_updates": lambda rig: rig.sessions.open_updates(0, 5),
-    "stray_chats": lambda rig: rig.sessions.stray_chats(1, 5),
+    "strays": lambda rig: rig.sessions.strays(1, 5),
     "find_updates": lambda rig: rig.sessions.find_updates(["answered"], 5),
     "erase_updates": lambda rig: rig.sessions.erase_updates(7),
     "read_stats": lambda rig: rig.skills.read_stats(["a", "b"]),
@@ -272,12 +272,12 @@ async def test_a_missing_index_is_named_and_done_without(rig: Rig, proxy: FaultP
     changes = await rig.warm.changed_sessions(0, 0, 5)
     await rig.sessions.append(accepted(9, chat=9, shard=1))
     proxy.inject(no_index())
-    strays = await rig.sessions.stray_chats(1, 5)
+    strays = await rig.sessions.strays(1, 5)
     assert [each.chat for each in recent.sessions] == [2, 0]
     assert [each.update for each in waiting] == [0, 1, 2]
     assert [each.update for each in found] == [0, 1, 2]
     assert [each.chat for each in changes.sessions] == [2, 0]
-    assert list(strays) == [9]
+    assert [each.chat for each in strays] == [9]
     assert rig.database.missing_indexes == shipped_indexes()
 
 
