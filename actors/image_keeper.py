@@ -20,7 +20,8 @@ from actors.warm_ports import BLOBS_MOST, SessionChanges, StoredImage, WarmStore
 log = structlog.get_logger(__name__)
 
 CHANGES_MOST: Final = 2_000
-"""Asked for since a known mark: some 2 MB, or 10 of long conversations. Beyond it, L1 is not confirmed as a whole.
+"""Asked for since a known mark: some 2 MB, or 10 of long conversations, and CHANGES_BYTES_MOST at most. Beyond it,
+L1 is not confirmed as a whole.
 
 The sessions pass through: L1 takes what it has room for, and of the others only numbers stay (`ShardSessions.heed`).
 """

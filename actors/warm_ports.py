@@ -12,6 +12,9 @@ BLOB_MOST: Final = 1_000_000
 BLOBS_MOST: Final = 9
 """Blobs of an image: with its manifest they are written in one commit (Firestore: 10 MiB a request)."""
 
+CHANGES_BYTES_MOST: Final = 16 * 1024 * 1024
+"""Bytes of one answer of changed sessions, a quarter of what L1 holds: 2,000 of 8 kB, while one may have 256."""
+
 
 class StoredImage(Value, frozen=True, kw_only=True):
     """`warm_images/{actor}:{shard}`: a manifest and its blobs, both opaque to stores, always of one commit.
@@ -60,7 +63,8 @@ class WarmStore(Protocol):
     async def changed_sessions(self, shard: int, since: int, limit: int) -> SessionChanges:
         """Give the shard's sessions written after the mark `since`, newest first, in one query.
 
-        At most `limit` of them, which is 1 or more.
+        At most `limit` of them, which is 1 or more; fewer, 1 or more, where their bodies come to
+        CHANGES_BYTES_MOST. `reaches` says which are missing.
         """
 
     async def close(self) -> None:

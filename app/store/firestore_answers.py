@@ -18,12 +18,14 @@ It raises nothing: one document would lose the whole answer.
 class Found(Value, frozen=True, kw_only=True):
     """What was kept of documents, by path below the database's root, and the store time of the reading.
 
-    `last` is the last document of the stream as it came, whatever was kept of it.
+    `last` is the last document of the stream as it came, whatever was kept of it. `is_cut`: the search's
+    `most_bytes` were reached, so that more may have stood behind it.
     """
 
     documents: Mapping[str, Any]
     read_at_us: int
     last: Any = None
+    is_cut: bool = False
 
 
 class Unread(Value, frozen=True, kw_only=True):
@@ -60,10 +62,14 @@ def is_expired(document: Any, read_at_us: int) -> bool:
 
 
 class Gathering:
-    """The answers of one stream so far; `skip` is the length of what document names begin with."""
+    """The answers of one stream so far; `skip` is the length of what document names begin with.
 
-    def __init__(self, read: Reader, skip: int) -> None:
+    It is full when its documents have come to `most_bytes`.
+    """
+
+    def __init__(self, read: Reader, skip: int, most_bytes: int | None = None) -> None:
         self._read, self._skip = read, skip
+        self._left = most_bytes
         self._documents: dict[str, Any] = {}
         self._read_at_us = 0
         self._last: Any = None
@@ -78,7 +84,16 @@ class Gathering:
             path = document.name[self._skip :]
             self._documents[path] = self._read(path, document, read_at_us)
             self._last = document
+            if self._left is not None:
+                self._left -= document.ByteSize()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more is wanted."""
+        return self._left is not None and self._left <= 0
 
     def found(self) -> Found:
         """All of it."""
-        return Found(documents=self._documents, read_at_us=self._read_at_us, last=self._last)
+        return Found(
+            documents=self._documents, read_at_us=self._read_at_us, last=self._last, is_cut=self.is_full
+        )

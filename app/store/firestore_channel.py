@@ -1,7 +1,7 @@
 """The connection to Firestore: its own gRPC channel, which is replaced when it has stopped answering."""
 
 import asyncio
-from collections.abc import AsyncIterable, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import google.auth
@@ -16,7 +16,7 @@ from actors.stores import StoreDenied, StoreDown
 from app.store.firestore_errors import NotOpen
 
 Dial = Callable[[], grpc.aio.Channel]
-Stream = Callable[..., AsyncIterable[Any]]
+Stream = Callable[..., grpc.aio.UnaryStreamCall[Any, Any]]
 
 _SCOPES: Final = ("https://www.googleapis.com/auth/datastore",)
 _SERVICE: Final = "/google.firestore.v1.Firestore"

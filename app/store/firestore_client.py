@@ -150,9 +150,13 @@ class FirestoreDatabase:
         metadata = _routed(self._metadata, parent=self._root)
 
         async def attempt(line: Line, timeout_s: float) -> Found:
-            gathering = self._gathering(read)
-            async for answer in line.run_query(request, timeout=timeout_s, metadata=metadata):
+            gathering = self._gathering(read, search.most_bytes)
+            stream = line.run_query(request, timeout=timeout_s, metadata=metadata)
+            async for answer in stream:
                 gathering.add(answer, answer.document if answer.HasField("document") else None)
+                if gathering.is_full:
+                    stream.cancel()
+                    break
             return _metered(gathering.found(), meter)
 
         try:
@@ -167,8 +171,8 @@ class FirestoreDatabase:
         except PreconditionFailed as error:  # a read has none: the database is of another kind, or gone
             raise StoreDenied(str(error)) from error
 
-    def _gathering(self, read: Reader) -> Gathering:
-        return Gathering(read, skip=len(self._root) + 1)
+    def _gathering(self, read: Reader, most_bytes: int | None = None) -> Gathering:
+        return Gathering(read, skip=len(self._root) + 1, most_bytes=most_bytes)
 
     def _opened(self) -> Attempts:
         if self._attempts is None:

@@ -26,9 +26,16 @@ def recent_plan(shard: int, limit: int) -> Plan[SessionRecord]:
     )
 
 
-def changed_plan(shard: int, since_us: int, limit: int) -> Plan[SessionRecord]:
+def changed_plan(shard: int, since_us: int, limit: int, most_bytes: int | None = None) -> Plan[SessionRecord]:
     """A shard's sessions and tombstones written after that time, newest first; without index as above."""
-    newest = Search(collection=SESSIONS, limit=limit, order="updated_at", descending=True, after_us=since_us)
+    newest = Search(
+        collection=SESSIONS,
+        limit=limit,
+        order="updated_at",
+        descending=True,
+        after_us=since_us,
+        most_bytes=most_bytes,
+    )
     return Plan(
         search=msgspec.structs.replace(newest, equal={"shard": shard}),
         plain=newest,

@@ -57,6 +57,7 @@ class Search(Value, frozen=True, kw_only=True):
     `only` names the fields that are given, all if it is empty; `__name__` alone gives none.
     `at_least` gives only those whose order field is a number from that one on.
     `after` is the place of a document in that order, its field and its path: what stands behind it is found.
+    The answer ends behind the document that brings it to `most_bytes`, if any are named.
     """
 
     collection: str
@@ -70,6 +71,7 @@ class Search(Value, frozen=True, kw_only=True):
     at_least: int | None = None
     only: tuple[str, ...] = ()
     after: tuple[datetime | int, str] | None = None
+    most_bytes: int | None = None
 
     @property
     def index(self) -> str:

@@ -8,9 +8,10 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
-from actors.stores import SessionRecord, VersionConflict
-from actors.warm_ports import BLOBS_MOST, SessionChanges, StoredImage, WarmStore
+from actors.stores import SessionRecord, StoreMeter, VersionConflict
+from actors.warm_ports import BLOBS_MOST, CHANGES_BYTES_MOST, SessionChanges, StoredImage, WarmStore
 from app.store.firestore_adapter import Adapter
+from app.store.firestore_client import FirestoreDatabase
 from app.store.firestore_docs import at_version, has_operation, version_of
 from app.store.firestore_errors import PreconditionFailed
 from app.store.firestore_plans import changed_plan
@@ -31,7 +32,16 @@ see it. It can't for longer than its deadline on the wire (`Limits.attempt_s`, 3
 
 
 class FirestoreWarmStore(Adapter, WarmStore):
-    """The WarmStore port on an open FirestoreDatabase. Marks of change are microseconds of its server's time."""
+    """The WarmStore port on an open FirestoreDatabase. Marks of change are microseconds of its server's time.
+
+    An answer of changes ends behind the document that brings it to `changes_bytes`.
+    """
+
+    def __init__(
+        self, database: FirestoreDatabase, meter: StoreMeter, *, changes_bytes: int = CHANGES_BYTES_MOST
+    ) -> None:
+        super().__init__(database, meter)
+        self._changes_bytes = changes_bytes
 
     async def read_image(self, name: str) -> StoredImage | None:
         """Read the manifest and all slots in one BatchGet; slots that are not there cost nothing."""
@@ -67,7 +77,7 @@ class FirestoreWarmStore(Adapter, WarmStore):
     async def changed_sessions(self, shard: int, since: int, limit: int) -> SessionChanges:
         """Query the shard's newest sessions; without its index, the newest of all shards."""
         limit, poison = max(limit, 1), Poison()
-        plan = changed_plan(shard, since, limit)
+        plan = changed_plan(shard, since, limit, self._changes_bytes)
         given = await answer(self._database, plan, self._meter)
         records = list(filter(plan.keep, poison.sound(given.found.documents)))
         return SessionChanges(
@@ -109,12 +119,13 @@ def image_changes(name: str, image: StoredImage, operation: str) -> list[Change]
 def _reaches(given: Answer, records: Sequence[SessionRecord], limit: int, since: int) -> int:
     """The mark after which every session is listed.
 
-    A full answer may lack others of the very time of its last document, and none of a later one: so the mark
-    is that time itself. All documents count, also those that are set aside or expired: they had their place.
+    A full answer, or one that was cut, may lack others of the very time of its last document, and none of a later
+    one: so the mark is that time itself. All documents count, also those that are set aside or expired: they had
+    their place.
     """
     if len(records) > limit:
         return _micros(records[limit - 1])
-    if len(given.found.documents) < given.limit:
+    if len(given.found.documents) < given.limit and not given.found.is_cut:
         return since
     return read_micros(given.found.last.fields, "updated_at")
 

@@ -2,7 +2,7 @@
 
 import math
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -68,13 +68,16 @@ def recent_sessions(connection: sqlite3.Connection, shard: int, limit: int) -> S
     return SessionBatch(sessions=sessions, set_aside=bad)
 
 
-def changed_sessions(connection: sqlite3.Connection, shard: int, since: int, limit: int) -> SessionChanges:
+def changed_sessions(
+    connection: sqlite3.Connection, shard: int, since: int, limit: int, most_bytes: int
+) -> SessionChanges:
     """Read the sessions written after version `since`, newest first; marks are exact, being versions."""
     query = f"{_SESSIONS} WHERE shard = ? AND version > ? AND version <= ? ORDER BY version DESC LIMIT ?"
-    rows = _rows(connection.execute(query, (shard, since, _INTEGERS, max(limit, 1))))
+    cursor = connection.execute(query, (shard, since, _INTEGERS, max(limit, 1)))
+    rows, is_cut = _rows_within(cursor, most_bytes)
     sessions, bad = _readable(rows, SessionRecord, "telegram_sessions")
     ((newest,),) = connection.execute("SELECT value FROM sequence").fetchall()
-    reaches = int(rows[-1]["version"]) if len(rows) >= max(limit, 1) else since
+    reaches = int(rows[-1]["version"]) if is_cut or len(rows) >= max(limit, 1) else since
     return SessionChanges(sessions=sessions, reaches=reaches, watermark=newest, set_aside=bad)
 
 
@@ -175,12 +178,27 @@ def _blank(chat: int, version: object) -> SessionRecord:
 
 
 def _rows(cursor: sqlite3.Cursor) -> list[dict[str, Any]]:
+    return list(_each_row(cursor))
+
+
+def _rows_within(cursor: sqlite3.Cursor, most_bytes: int) -> tuple[list[dict[str, Any]], bool]:
+    """Read the rows up to the one whose body brings them to so many bytes, and say whether that was one."""
+    rows, size = list[dict[str, Any]](), 0
+    for row in _each_row(cursor):
+        rows.append(row)
+        size += len(row["body"]) if isinstance(row["body"], bytes | str) else 0
+        if size >= most_bytes:
+            return rows, True
+    return rows, False
+
+
+def _each_row(cursor: sqlite3.Cursor) -> Iterator[dict[str, Any]]:
     names = [column[0] for column in cursor.description]
-    rows = [dict(zip(names, row, strict=True)) for row in cursor]
-    for row in rows:
-        if "open" in row:
-            row["open"] = _BOOLS.get(row["open"])
-    return rows
+    for row in cursor:
+        named = dict(zip(names, row, strict=True))
+        if "open" in named:
+            named["open"] = _BOOLS.get(named["open"])
+        yield named
 
 
 def _key(row: dict[str, Any]) -> object:

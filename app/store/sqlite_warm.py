@@ -5,9 +5,9 @@ import sqlite3
 from functools import partial
 from typing import Final
 
-from actors.stores import VersionConflict
-from actors.warm_ports import SessionChanges, StoredImage, WarmStore
-from app.store.sqlite import Adapter
+from actors.stores import StoreMeter, VersionConflict
+from actors.warm_ports import CHANGES_BYTES_MOST, SessionChanges, StoredImage, WarmStore
+from app.store.sqlite import Adapter, SqliteDatabase
 from app.store.sqlite_reads import changed_sessions
 from app.store.sqlite_writer import Commit
 from app.store.warm_images import check_image, count_of, operation_of, set_aside
@@ -17,7 +17,16 @@ _WRITE: Final = "INSERT OR REPLACE INTO warm_images VALUES (?, ?, ?, ?, ?)"
 
 
 class SqliteWarmStore(Adapter, WarmStore):
-    """The WarmStore port over SQLite. Marks of change are versions, which stand in one order."""
+    """The WarmStore port over SQLite. Marks of change are versions, which stand in one order.
+
+    An answer of changes ends behind the session that brings it to `changes_bytes`.
+    """
+
+    def __init__(
+        self, database: SqliteDatabase, meter: StoreMeter, *, changes_bytes: int = CHANGES_BYTES_MOST
+    ) -> None:
+        super().__init__(database, meter)
+        self._changes_bytes = changes_bytes
 
     async def read_image(self, name: str) -> StoredImage | None:
         """Read manifest and blobs in one snapshot, off the event loop."""
@@ -33,7 +42,7 @@ class SqliteWarmStore(Adapter, WarmStore):
     async def changed_sessions(self, shard: int, since: int, limit: int) -> SessionChanges:
         """Read the sessions whose version is above `since`, and the newest version, in one snapshot."""
         return await self._read(
-            lambda connection: changed_sessions(connection, shard, since, limit),
+            lambda connection: changed_sessions(connection, shard, since, limit, self._changes_bytes),
             lambda found: len(found.sessions) + len(found.set_aside),
         )
 

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from actors.stores import SessionRecord, StoreDenied, StoreDown, StoreTooLarge, VersionConflict
 from actors.warm_ports import BLOB_MOST, BLOBS_MOST, SessionChanges, StoredImage
 from app.store.firestore_requests import fill_write
-from app.store.firestore_warm import IMAGES, VISIBLE_WITHIN_US, image_changes
+from app.store.firestore_warm import IMAGES, VISIBLE_WITHIN_US, FirestoreWarmStore, image_changes
 from tests.app.store.firestore_rig import TWICE, Rig, opened
 from tests.app.store.test_firestore_documents import POISON_SESSIONS, session_fields, stored
 from tests.app.store.test_firestore_faults import no_index
@@ -218,6 +218,35 @@ async def test_without_an_index_other_shards_can_crowd_this_one_out(shaky: Rig, 
     changes = await shaky.warm.changed_sessions(0, 0, 1)
     (oldest,) = (await shaky.sessions.read_sessions([10])).sessions
     assert ([], round(oldest.updated_at * 1e6)) == (chats(changes), changes.reaches)
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+async def test_changes_are_bounded_in_bytes(shaky: Rig, proxy: FaultProxy, indexed: bool) -> None:
+    """I7: the answer ends with the session that brings it to the bound, and the mark says which are missing."""
+    for chat in range(1, 5):
+        await shaky.sessions.write_session(
+            SessionRecord(chat=chat, shard=0, body=b"x" * 1_000), f"write-{chat}"
+        )
+    warm = FirestoreWarmStore(shaky.database, shaky.meter, changes_bytes=2_000)
+    if not indexed:
+        proxy.inject(no_index())
+    cut = await warm.changed_sessions(0, 0, 10)
+    assert ([4, 3], 0) == (chats(cut), len(cut.set_aside))
+    assert round(cut.sessions[-1].updated_at * 1e6) == cut.reaches
+    rest = await warm.changed_sessions(0, cut.reaches, 10)
+    assert ([4], cut.reaches) == (chats(rest), rest.reaches)
+    await warm.close()
+
+
+async def test_an_answer_that_was_cut_leaves_the_connection_whole(rig: Rig) -> None:
+    """The rest of its stream is called off, and hundreds of such ones leave no call behind."""
+    await written(rig, 1, 2, 3)
+    warm = FirestoreWarmStore(rig.database, rig.meter, changes_bytes=1)
+    for _ in range(100):
+        assert [3] == chats(await warm.changed_sessions(0, 0, 10))
+    assert [3, 2, 1] == chats(await rig.warm.changed_sessions(0, 0, 10))
+    assert 0 == rig.database.connections_replaced
+    await warm.close()
 
 
 async def test_poison_is_set_aside_and_hides_no_change(rig: Rig, google: AsyncClient) -> None:

@@ -175,3 +175,20 @@ async def test_a_spoilt_version_hides_no_change(
     by_hand(path, f"UPDATE sessions SET {poison} WHERE chat = 2")  # noqa: S608 the poison is ours
     changes = await warm.changed_sessions(0, 0, 2)
     assert [3, 1] == [one.chat for one in changes.sessions]
+
+
+async def test_changes_are_bounded_in_bytes(database: SqliteDatabase, sessions: SqliteSessionStore) -> None:
+    """I7: the answer ends with the session that brings it to the bound, and the mark says which are missing."""
+    versions = {
+        chat: await sessions.write_session(session(chat, body=b"x" * 1_000), "write") for chat in range(1, 5)
+    }
+    warm = SqliteWarmStore(database, CountingMeter(), changes_bytes=2_000)
+    cut = await warm.changed_sessions(0, 0, 10)
+    assert ([4, 3], versions[3], versions[4]) == (
+        [one.chat for one in cut.sessions],
+        cut.reaches,
+        cut.watermark,
+    )
+    rest = await warm.changed_sessions(0, cut.reaches, 10)
+    assert ([4], cut.reaches) == ([one.chat for one in rest.sessions], rest.reaches)
+    await warm.close()
