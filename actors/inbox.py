@@ -11,7 +11,7 @@ from actors.turn_store import TurnStore
 from contracts.faults import MailboxFull
 from contracts.sessions import AcceptReply, AcceptUpdate, UpdateAccepted, UpdateDuplicate
 
-RAW_LIMIT = 64 * 1024  # FAULTS A4: a quarantined body is kept cut to 64 kB
+RAW_LIMIT = 64 * 1024  # of a quarantined body: enough to see what it was
 
 GATES_WAIT_S: Final = 0.5
 """How long updates of a group wait for their chats: a store call takes less, and the others' answers wait with them."""

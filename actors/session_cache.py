@@ -48,7 +48,7 @@ from contracts.turns import Session
 from contracts.warming import ActorStats
 
 UNKNOWN_REVISION = -1  # of a session written beside a turn: the next append's makes the shard read it once
-WRITE_TRIES = 3  # C6: reload and reapply; a session has one owner, so a second conflict is already rare
+WRITE_TRIES = 3  # reload and reapply; a session has one owner, so a second conflict is already rare
 
 Change = Callable[[Session | None], Session | None]
 """Gives what a session (None: absent) is to become (None: a tombstone); the same one again writes nothing."""

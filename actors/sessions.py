@@ -22,9 +22,7 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-SESSION_TTL_S: Final = (
-    3600.0  # DESIGN 5; a session that another owner changed is noticed at the next commit anyway
-)
+SESSION_TTL_S: Final = 3600.0  # a session that another owner changed is noticed at the next commit anyway
 NEGATIVE_TTL_S: Final = 300.0  # a new chat's first turn writes its session, so an absence is short-lived
 MAX_REVISIONS: Final = 50_000  # of 64 bytes each; more sessions than L1 holds in its 64 MiB
 SLICE: Final = 250  # sessions taken in between two looks at the loop: about a millisecond

@@ -17,7 +17,7 @@ from contracts.skills import SkillStats
 
 log = structlog.get_logger(__name__)
 
-TTL_S: Final = 300.0  # DESIGN 5
+TTL_S: Final = 300.0  # other registries count as well: people who look at the numbers see them minutes old
 STALE_S: Final = 3600.0  # stale-if-error: older numbers say less about a skill than none
 STATS_BYTES: Final = 160  # a SkillStats with its numbers
 L1_BYTES: Final = 16 << 20  # room for the 10,000 skills that a scan may give

@@ -20,7 +20,7 @@ from contracts.sessions import (
 )
 from contracts.turns import TurnState
 
-COMMIT_TRIES = 3  # C6: reload and reapply; the session's other writers are admin calls, rare
+COMMIT_TRIES = 3  # reload and reapply; the session's other writers are admin calls, rare
 OUTCOMES: Final = frozenset[TurnState]({"answered", "ignored", "refused", "dead_lettered"})
 
 Sending = tuple[Mailbox, UpdateRecord, turns.TurnRecord]

@@ -56,7 +56,7 @@ class Noted(Value, frozen=True, kw_only=True):
 class Findings(Value, frozen=True, kw_only=True):
     """Update ids. `lost`: no end and no owner; `stuck`: an owner took it and stopped; `unknown`, `dead`: ended so.
 
-    `waiting`: its chat waits as it was told to, `waits` say until when. `contradictions` break DESIGN's I1 or I2
+    `waiting`: its chat waits as it was told to, `waits` say until when. `contradictions` break I1 or I2
     in the store itself, `set_aside` are documents of the chats looked at that nobody can read.
 
     `ok` says that nothing is lost, stuck, contradictory or unreadable, no index is missing, and Telegram has no

@@ -79,7 +79,7 @@ async def _sweep_shard(shard: SessionShardRef, agent: ChatAgentRef) -> int:
     """Sweep one shard; one that does not answer keeps no other from being swept."""
     try:
         chats = await _stranded(shard)
-    except Unreachable as away:  # an alarm: for as long as this goes on, the shard accepts nothing (D7)
+    except Unreachable as away:  # an alarm: for as long as this goes on, the shard accepts nothing
         log.error("sweep_failed", shard=shard.name, error=str(away))
         return 0
     return await _handed(chats, agent)

@@ -83,7 +83,7 @@ async def test_without_capacity_messages_are_accepted_and_wait(app: OnPlane, inj
 async def test_a_rolling_deploy_answers_every_message_once_and_in_order(app: OnPlane) -> None:
     """Turns end in the code that they began in, messages that come meanwhile wait, and then the new code answers.
 
-    The two speak different versions of the protocol with one another (E1).
+    The two speak different versions of the protocol with one another.
     """
     app.hold.touch()
     begun = _turns_begun(app)
