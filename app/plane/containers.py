@@ -15,7 +15,8 @@ import structlog
 from modal_proto import api_pb2
 
 from app.plane.calls import Call
-from app.plane.http2 import Answer, Server
+from app.plane.http2 import Answer
+from app.plane.listening import Server
 
 if TYPE_CHECKING:
     from app.plane.pools import Pool

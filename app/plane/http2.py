@@ -4,9 +4,7 @@ A reply that fits is one write, so that its peer wakes up once for it.
 """
 
 import asyncio
-import socket
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Final, cast
 
 import structlog
@@ -33,6 +31,7 @@ MIB: Final = 1 << 20
 MOST_BODY: Final = 32 * MIB  # of one request; Modal's client sends at most half of it, and the rest as blobs
 MOST_STREAMS: Final = 1_000  # of one peer at once; its client lets more calls wait
 MOST_BLOCK: Final = 1 << 16  # of one request's header fields
+MOST_PIECES: Final = 64  # of such a block; five hold the largest, and those without a byte would never end
 WINDOW_MOST: Final = (1 << 31) - 1
 WINDOW_FIRST: Final = (1 << 16) - 1  # a connection's before anybody grants more
 SEND_S: Final = 60.0  # for a peer that takes nothing more of a reply; it holds the reply's memory
@@ -100,7 +99,7 @@ class Connection(asyncio.Protocol):
         self._frames, self._reader = Frames(), Reader()
         self._exchanges: dict[int, Exchange] = {}
         self._last = 0
-        self._unfinished: tuple[int, int, bytes] | None = None  # stream, flags, fields that are continued
+        self._unfinished: tuple[int, int, bytes, int] | None = None  # stream, flags, fields so far, pieces
         self._consumed = 0
         self._window, self._stream_window, self._most_frame = WINDOW_FIRST, WINDOW_FIRST, 1 << 14
         self._writable = True
@@ -203,16 +202,18 @@ class Connection(asyncio.Protocol):
         if flags & Flag.END_HEADERS:
             self._take_block(stream, flags, block)
         else:
-            self._unfinished = (stream, flags, block)
+            self._unfinished = (stream, flags, block, 1)
 
     def _take_continuation(self, stream: int, flags: int, payload: bytes) -> None:
         if self._unfinished is None or self._unfinished[0] != stream:
             raise Violation(Code.PROTOCOL_ERROR, "a header block is continued that was not begun")
-        _, first, block = self._unfinished
+        _, first, block, pieces = self._unfinished
         block += payload
         if len(block) > MOST_BLOCK:
             raise Violation(Code.ENHANCE_YOUR_CALM, "a header block is too large")
-        self._unfinished = (stream, first, block)
+        if pieces >= MOST_PIECES:
+            raise Violation(Code.ENHANCE_YOUR_CALM, "a header block has too many pieces")
+        self._unfinished = (stream, first, block, pieces + 1)
         if flags & Flag.END_HEADERS:
             self._unfinished = None
             self._take_block(stream, first, block)
@@ -256,10 +257,11 @@ class Connection(asyncio.Protocol):
             return
         told = read_settings(payload)
         window = told.get(Setting.INITIAL_WINDOW_SIZE, self._stream_window)
-        if window > WINDOW_MOST:
+        grown = window - self._stream_window
+        if max((window, *(each.window + grown for each in self._exchanges.values()))) > WINDOW_MOST:
             raise Violation(Code.FLOW_CONTROL_ERROR, "a window is too large")
         for exchange in self._exchanges.values():
-            exchange.window += window - self._stream_window
+            exchange.window += grown
         self._stream_window = window
         self._most_frame = told.get(Setting.MAX_FRAME_SIZE, self._most_frame)
         self._changed.set()
@@ -273,14 +275,21 @@ class Connection(asyncio.Protocol):
             self._write(frame(Kind.PING, Flag.ACK, 0, payload))
 
     def _take_window(self, stream: int, _: int, payload: bytes) -> None:
-        more = read_number(payload)
+        """A window that grows too large ends what it is of: a stream, or the connection (RFC 9113, section 6.9.1)."""
+        more, exchange = read_number(payload), self._exchanges.get(stream)
         if not stream:
             self._window += more
-        elif stream in self._exchanges:
-            self._exchanges[stream].window += more
+        elif exchange is not None and exchange.window + more > WINDOW_MOST:
+            self._reset(stream, Code.FLOW_CONTROL_ERROR)
+        elif exchange is not None:
+            exchange.window += more
         if self._window > WINDOW_MOST:
             raise Violation(Code.FLOW_CONTROL_ERROR, "a window is too large")
         self._changed.set()
+
+    def _reset(self, stream: int, code: Code) -> None:
+        self._take_reset(stream, 0, b"")
+        self._write(frame(Kind.RST_STREAM, 0, stream, number(code)))
 
     # ------------------------------------------------------------ helpers
 
@@ -318,29 +327,3 @@ class Connection(asyncio.Protocol):
     def _write(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
-
-
-class Server:
-    """Listens, and keeps its connections until it is closed."""
-
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
-        self._peers: set[Connection] = set()
-        self._listening: asyncio.Server | None = None
-
-    async def listen(self, where: socket.socket | Path) -> None:
-        """Serve a socket that is bound, or a path."""
-        loop = asyncio.get_running_loop()
-        if isinstance(where, Path):
-            self._listening = await loop.create_unix_server(self._accept, str(where))
-        else:
-            self._listening = await loop.create_server(self._accept, sock=where)
-
-    async def close(self) -> None:
-        """Serve nothing more: what runs is cancelled; idempotent."""
-        if self._listening is not None:
-            self._listening.close()
-        await asyncio.gather(*(peer.close() for peer in list(self._peers)))
-
-    def _accept(self) -> Connection:
-        return Connection(self._answer, self._peers)

@@ -18,10 +18,11 @@ from app.plane.code import Code
 from app.plane.containers import Container
 from app.plane.faults import Faults
 from app.plane.functions import Function, Functions
-from app.plane.http2 import Answer, Server
+from app.plane.http2 import Answer
 from app.plane.ids import Ids
 from app.plane.images import Images
 from app.plane.launching import Launcher
+from app.plane.listening import Server
 from app.plane.logs import Listener, Logs
 from app.plane.options import Options
 from app.plane.pools import Pool

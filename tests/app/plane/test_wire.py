@@ -1,4 +1,4 @@
-"""What the plane speaks with its peers: Modal's gRPC library and Google's understand it, and junk ends a connection."""
+"""What the plane speaks with its peers: Modal's gRPC library and Google's understand it."""
 
 import asyncio
 import socket
@@ -16,13 +16,13 @@ from grpclib.client import Channel, UnaryUnaryMethod
 from grpclib.config import Configuration
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError, StreamTerminatedError
-from hpack import Decoder
 from modal_proto import api_grpc, api_pb2
 
 from app.plane.errors import missing
 from app.plane.fields import pack
-from app.plane.frames import PREFACE, Code, Flag, Frames, Kind, Setting, frame, number, settings
-from app.plane.http2 import MOST_BODY, Server
+from app.plane.frames import PREFACE, Flag, Frames, Kind, Setting, frame, number, settings
+from app.plane.http2 import MOST_BODY
+from app.plane.listening import Server
 from app.plane.rpc import Surface
 
 MIB = 1 << 20
@@ -172,7 +172,7 @@ async def test_a_stream_has_a_window_of_its_own_which_settings_change_while_it_i
     )
     async with served() as (_, port, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        cutter, got = _replies(), list[bytes]()
+        cutter, got = replies(), list[bytes]()
         for grant, expected in granted:
             writer.write(grant)
             async with asyncio.timeout(5):
@@ -226,79 +226,6 @@ async def test_a_server_that_closes_tells_its_peers() -> None:
             await stub.ClientHello(Empty(), metadata=TOKEN)
 
 
-# ---------------------------------------------------------------- junk
-
-OPENING = PREFACE + frame(Kind.SETTINGS, 0, 0)
-BLOCK = pack([(":path", "/")])
-
-
-@pytest.mark.parametrize(
-    ("junk", "code"),
-    [
-        (b"GET / HTTP/1.1\r\n\r\n", Code.PROTOCOL_ERROR),
-        (OPENING + b"\xff" * 9, Code.FRAME_SIZE_ERROR),
-        (OPENING + frame(Kind.HEADERS, Flag.END_HEADERS, 2, BLOCK), Code.PROTOCOL_ERROR),
-        (
-            OPENING + frame(Kind.HEADERS, Flag.END_HEADERS, 1, b"\xff\xff\xff\xff\xff\xff"),
-            Code.COMPRESSION_ERROR,
-        ),
-        (OPENING + frame(Kind.HEADERS, Flag.END_HEADERS, 1, b"\xbe"), Code.COMPRESSION_ERROR),
-        (OPENING + frame(Kind.HEADERS, Flag.END_HEADERS, 1, b"\x3f\xff\x7f"), Code.COMPRESSION_ERROR),
-        (
-            OPENING + frame(Kind.HEADERS, Flag.END_HEADERS | Flag.PADDED, 1, b"\x09" + BLOCK[:3]),
-            Code.PROTOCOL_ERROR,
-        ),
-        (
-            OPENING + frame(Kind.HEADERS, 0, 1, BLOCK) + frame(Kind.PING, 0, 0, b"8 bytes."),
-            Code.PROTOCOL_ERROR,
-        ),
-        (OPENING + frame(Kind.CONTINUATION, 0, 1, BLOCK), Code.PROTOCOL_ERROR),
-        (
-            OPENING + frame(Kind.HEADERS, 0, 1) + frame(Kind.CONTINUATION, 0, 1, b"\x82" * 9_000) * 9,
-            Code.ENHANCE_YOUR_CALM,
-        ),
-        (OPENING + frame(Kind.PUSH_PROMISE, 0, 1, BLOCK), Code.PROTOCOL_ERROR),
-        (OPENING + frame(Kind.SETTINGS, 0, 0, b"short"), Code.FRAME_SIZE_ERROR),
-        (OPENING + frame(Kind.WINDOW_UPDATE, 0, 0, number(0x7FFFFFFF)), Code.FLOW_CONTROL_ERROR),
-    ],
-)
-async def test_a_peer_that_breaks_the_rules_is_told_which_and_left(junk: bytes, code: Code) -> None:
-    """Its connection ends, and others go on."""
-    async with served() as (_, port, _):
-        got = await _exchange(port, junk)
-        assert [code] == [
-            int.from_bytes(payload[4:8], "big") for kind, _, _, payload in got if kind == Kind.GOAWAY
-        ]
-
-
-async def test_fields_may_be_padded_and_continued_and_unknown_frames_are_passed_over() -> None:
-    """What the standard allows and Modal's library does not do."""
-    block = pack([(":path", f"{SERVICE}QueueGet"), ("x-modal-token-secret", SECRET)])
-    sent = (
-        OPENING
-        + frame(77, 0, 0, b"of tomorrow")
-        + frame(
-            Kind.HEADERS,
-            Flag.PADDED | Flag.PRIORITY | Flag.END_STREAM,
-            1,
-            b"\x02" + bytes(5) + block[:9] + bytes(2),
-        )
-        + frame(Kind.CONTINUATION, 0, 1, block[9:20])
-        + frame(Kind.CONTINUATION, Flag.END_HEADERS, 1, block[20:])
-        + frame(Kind.PING, 0, 0, b"8 bytes.")
-    )
-    async with served() as (_, port, _):
-        got = await _exchange(port, sent, until=Kind.HEADERS)
-        assert [b"8 bytes."] == [payload for kind, _, _, payload in got if kind == Kind.PING]
-        (told,) = [
-            dict[Any, Any](Decoder().decode(payload)) for kind, _, _, payload in got if kind == Kind.HEADERS
-        ]
-        assert ("12", "firstlight's plane does not know QueueGet") == (
-            told["grpc-status"],
-            told["grpc-message"],
-        )
-
-
 # ---------------------------------------------------------------- helpers
 
 
@@ -328,22 +255,8 @@ def _window(size: int) -> bytes:
     return frame(Kind.SETTINGS, 0, 0, settings({Setting.INITIAL_WINDOW_SIZE: size}))
 
 
-def _replies() -> Frames:
+def replies() -> Frames:
     """Cuts what a server sends, which has no preface."""
     cutter = Frames()
     list(cutter.feed(PREFACE))
     return cutter
-
-
-async def _exchange(port: int, sent: bytes, until: Kind = Kind.GOAWAY) -> list[Any]:
-    """Send it, and give the frames that come back up to one of that kind."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    cutter, got = _replies(), list[Any]()
-    writer.write(sent)
-    async with asyncio.timeout(5):
-        while until not in {kind for kind, *_ in got}:
-            piece = await reader.read(1 << 16)
-            assert piece, f"it ended after {got}"
-            got += list(cutter.feed(piece))
-    writer.close()
-    return got
