@@ -33,6 +33,9 @@ RAW_MOST: Final = 8 * BLOB_MOST
 LEVEL: Final = 1
 """zlib's fastest: 130 MB/s; the next ones gain 10 % and take half as long again."""
 
+COUNT_MOST: Final = 1 << 62
+"""Of marks and generations: what a store counts, and one more still goes into 64 bits. Beyond it an image is mad."""
+
 _CHECKSUM: Final = 4  # bytes of it before the manifest
 _PAGE_HEAD: Final = 16  # bytes of a page beside what is packed, at most: its own head, a number, a length
 _BLOB_ROOM: Final = BLOB_MOST - 5  # less the length of the list of pages
@@ -54,6 +57,9 @@ class ImageRefused(Exception):
     def __init__(self, fault: Fault, detail: str) -> None:
         super().__init__(f"{fault}: {detail}")
         self.fault = fault
+
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=COUNT_MOST)]
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -86,7 +92,7 @@ class Blob(Value, frozen=True, kw_only=True):
 
     length: int
     crc32: int
-    rows: int
+    rows: Annotated[int, msgspec.Meta(ge=0, le=RAW_MOST)]
     raw: Annotated[int, msgspec.Meta(ge=0, le=RAW_MOST)]
 
 
@@ -101,10 +107,10 @@ class Manifest(Value, frozen=True, kw_only=True):
     actor: str
     shard: int
     shards: int
-    generation: int
-    watermark: int
+    generation: Count
+    watermark: Count
     made_at: float
-    blobs: tuple[Blob, ...] = ()
+    blobs: Annotated[tuple[Blob, ...], msgspec.Meta(max_length=BLOBS_MOST)] = ()
 
     @property
     def rows(self) -> int:

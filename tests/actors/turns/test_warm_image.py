@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from actors.image import Blob
 from actors.image_keeper import CHANGES_MOST, FORGET_S, TICK_S
 from actors.session_warming import WAVE_S
 from actors.stores import SessionRecord
@@ -48,6 +49,11 @@ SPOILT = [
     (with_manifest(shards=2), "foreign"),
     (with_manifest(watermark=1 << 60), "foreign"),
     (with_manifest(made_at=0.0), "old"),
+    (with_manifest(generation=(1 << 64) - 1), "format"),
+    (with_manifest(watermark=-1), "format"),
+    (with_manifest(blobs=(Blob(length=1, crc32=0, rows=-1, raw=1),)), "format"),
+    (with_manifest(blobs=(Blob(length=1, crc32=0, rows=1 << 63, raw=1),)), "format"),
+    (with_manifest(blobs=(Blob(length=1, crc32=0, rows=1, raw=1),) * 10), "format"),
 ]
 
 
