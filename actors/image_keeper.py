@@ -13,8 +13,9 @@ import structlog
 from actors import image
 from actors.image import RAW_MOST, Blob, ImageRefused, Manifest, Row
 from actors.ports import Background, Clock
+from actors.refs import shard_of
 from actors.sessions import SLICE, ShardSessions, Taken
-from actors.stores import StoreError, StoreExhausted, StoreTooLarge, VersionConflict
+from actors.stores import SessionRecord, StoreError, StoreExhausted, StoreTooLarge, VersionConflict
 from actors.warm_ports import BLOBS_MOST, SessionChanges, StoredImage, WarmStore
 
 log = structlog.get_logger(__name__)
@@ -114,6 +115,14 @@ class ImageKeeper:
         """Whether nothing would be missed between the mark and these changes, or no mark is known."""
         return self._watermark is None or changes.reaches <= self._watermark
 
+    def owns(self, chat: int) -> bool:
+        """Whether the chat is this shard's: since the number of shards changed, some that it wrote may not be."""
+        return self._shards == 1 or shard_of(chat, self._shards) == self.shard
+
+    def living(self, changes: SessionChanges) -> list[SessionRecord]:
+        """The changed sessions that are to be held."""
+        return [each for each in changes.sessions if each.body and self.owns(each.chat)]
+
     # ------------------------------------------------------------ what warming tells
 
     def found(self, stored: StoredImage | None, manifest: Manifest | None) -> None:
@@ -129,8 +138,7 @@ class ImageKeeper:
             self._since = asked.monotonic_s
             self._sessions.begin_anew()
         self._sessions.heed(changes)
-        living = [each for each in changes.sessions if each.body]
-        taken = await self._sessions.take_in(living, asked.monotonic_s)
+        taken = await self._sessions.take_in(self.living(changes), asked.monotonic_s)
         self._sessions.confirm(asked.monotonic_s, self._since)
         self._watermark, self._asked = changes.watermark, asked
         return taken

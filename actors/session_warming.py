@@ -165,7 +165,7 @@ class SessionWarming:
 
     async def _take_changes(self, tally: Tally, since: Since) -> None:
         """Load what changed: it is newer than the image, and hotter."""
-        living = [each for each in since.changes.sessions if each.body]
+        living = self._keeper.living(since.changes)
         tally.requested += len(living) + len(since.changes.set_aside)
         self._report_unreadable(tally, since.changes)
         self._score(living)
@@ -187,9 +187,12 @@ class SessionWarming:
 
     async def _take_rows(self, tally: Tally, rows: Sequence[Row], since: Since) -> None:
         """Load those that are still the newest; of those nobody can say that of, none."""
-        standing = [row for row in rows if not since.outdates(row)]
+        own = [row for row in rows if self._keeper.owns(row.chat)]
+        if len(own) < len(rows):  # they are forgotten elsewhere: this image is to be without them
+            self._sessions.forgotten = True
+        standing = [row for row in own if not since.outdates(row)]
         tally.requested -= len(rows) - len(standing)
-        self._note_scores(rows, since)
+        self._note_scores(own, since)
         if not since.whole:
             tally.skipped += len(standing)
             return
@@ -221,11 +224,12 @@ class SessionWarming:
         tally.source, read_at = "query", self._keeper.now().monotonic_s
         with tally.phase("sessions"):
             recent = await self._store.recent_sessions(self._shard, self._recent)
-        tally.requested = len(recent.sessions) + len(recent.set_aside)
+        own = [each for each in recent.sessions if self._keeper.owns(each.chat)]
+        tally.requested = len(own) + len(recent.set_aside)
         self._report_unreadable(tally, recent)
-        self._score(recent.sessions)
-        taken = await self._sessions.take_in(recent.sessions, read_at)
-        self._took(tally, taken, recent.sessions)
+        self._score(own)
+        taken = await self._sessions.take_in(own, read_at)
+        self._took(tally, taken, own)
 
     # ------------------------------------------------------------ helpers
 
