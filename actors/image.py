@@ -36,6 +36,9 @@ LEVEL: Final = 1
 COUNT_MOST: Final = 1 << 62
 """Of marks and generations: what a store counts, and one more still goes into 64 bits. Beyond it an image is mad."""
 
+SHARDS_MOST: Final = 4_096
+"""Several times what anybody may set; who finds an image of another number looks for those left behind."""
+
 _CHECKSUM: Final = 4  # bytes of it before the manifest
 _PAGE_HEAD: Final = 16  # bytes of a page beside what is packed, at most: its own head, a number, a length
 _BLOB_ROOM: Final = BLOB_MOST - 5  # less the length of the list of pages
@@ -106,7 +109,7 @@ class Manifest(Value, frozen=True, kw_only=True):
     format: int = FORMAT
     actor: str
     shard: int
-    shards: int
+    shards: Annotated[int, msgspec.Meta(ge=1, le=SHARDS_MOST)]
     generation: Count
     watermark: Count
     made_at: float

@@ -92,7 +92,7 @@ class ImageKeeper:
         self._since = self._tried_at = 0.0
         self._shed_until = float("-inf")
         self._version: int | None = None
-        self._generation = 0
+        self._generation = self._layout = 0
         self._spoilt = False
         self._busy = asyncio.Lock()
         self._living: asyncio.Task[None] | None = None
@@ -100,11 +100,12 @@ class ImageKeeper:
     @property
     def name(self) -> str:
         """The image's name in the store."""
-        return f"{self.actor}:{self.shard}"
+        return self._name_of(self.shard)
 
     def check(self, manifest: Manifest) -> None:
         """Raise ImageRefused for an image that is not this shard's, or too old."""
         now_s = self._clock.unix_s()
+        self._layout = manifest.shards
         image.check(manifest, actor=self.actor, shard=self.shard, shards=self._shards, now_s=now_s)
 
     def now(self) -> Moment:
@@ -228,6 +229,7 @@ class ImageKeeper:
         """Replace the stored image, if it is the one known here."""
         if self._version is None:
             await self._look()
+        await self._empty_strays()
         changed, self._sessions.changed = self._sessions.changed, set()
         forgotten, self._sessions.forgotten = self._sessions.forgotten, False
         written = False
@@ -257,7 +259,24 @@ class ImageKeeper:
         self._version = stored.version if stored is not None else 0
         if stored is not None:
             with suppress(ImageRefused):  # it is replaced all the same, by a generation counted from here
-                self._generation = image.unpack_manifest(stored.manifest).generation
+                manifest = image.unpack_manifest(stored.manifest)
+                self._generation, self._layout = manifest.generation, manifest.shards
+
+    async def _empty_strays(self) -> None:
+        """Empty the images of shards that there are no more: nobody takes out of them who is forgotten.
+
+        The image here tells how many there were, and so is replaced after them.
+        """
+        for shard in range(self.shard + self._shards, self._layout, self._shards):
+            stray = await self._images.read_image(self._name_of(shard))
+            if stray is not None and stray.blobs:
+                emptied = StoredImage(manifest=b"", version=stray.version)
+                await self._images.write_image(self._name_of(shard), emptied)
+                self._count("images_emptied")
+        self._layout = self._shards
+
+    def _name_of(self, shard: int) -> str:
+        return f"{self.actor}:{shard}"
 
     async def _write_what_fits(self, packed: Packed, version: int) -> int:
         """Write the image; if it is too large for the store its hotter half, and so on down to a single blob."""
