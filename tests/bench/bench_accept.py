@@ -1,10 +1,11 @@
 """What it costs to accept an update durably, as a share of the least that aiohttp can do."""
 
 import tempfile
+from collections.abc import Mapping
 from functools import partial
 from typing import Literal
 
-from tests.bench.kit import Effort, Table, Values, ratio_between, rounds, rows
+from tests.bench.kit import Effort, Row, Table, Values, rounds, rows
 from tests.bench.load import Load
 from tests.bench.processes import Server, load, serving
 from tests.bench.server import SECRET, Kind, Wish
@@ -29,15 +30,24 @@ def run(effort: Effort) -> Table:
     }
     samples = rounds(contenders, effort.pick(2, 5), effort)
     against = {PARKED: BARE, TURNS: BARE, PARKED_SLOW: BARE_SLOW}
-    cost = ratio_between(samples, PARKED, BARE, CPU)
+    found = rows(samples, RATE, against)
     return Table(
         name="accept",
         title="Accepting a Telegram update: 64 connections, SQLite with synchronous=FULL",
         ratio_of=RATE,
-        rows=rows(samples, RATE, against),
-        reading=f"An update that is durable before it is answered costs {cost:.2f} times the CPU of an empty"
-        f" answer: with a core of its own the service accepts {1 / cost:.2f} of what a bare handler answers."
-        " The row with turns includes all the work of answering: the skill, the commits, the Bot API calls.",
+        rows=found,
+        reading=reading({row.name: row for row in found}),
+    )
+
+
+def reading(found: Mapping[str, Row]) -> str:
+    """What the rows of that name say."""
+    ours, bare = found[PARKED], found[BARE]
+    return (
+        f"An update that is durable before it is answered costs {ours.values[CPU] / bare.values[CPU]:.2f} times the"
+        f" CPU of an empty answer, and with a core of its own the service accepts {ours.ratio or 0:.2f} of what a bare"
+        " handler answers. The row with turns includes all the work of answering: the skill, the commits, the Bot API"
+        " calls."
     )
 
 

@@ -1,12 +1,13 @@
 """What it costs to take a Telegram update in: durably here, not at all durably in the frameworks that others use."""
 
 import tempfile
+from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
 from typing import Final
 
 from tests.bench.bench_accept import CPU, RATE, WARM_UP
-from tests.bench.kit import Effort, Table, Values, ratio_between, rounds, rows
+from tests.bench.kit import Effort, Row, Table, Values, rounds, rows
 from tests.bench.load import Load
 from tests.bench.processes import Server, load, serving, serving_module
 from tests.bench.server import SECRET, Wish
@@ -30,16 +31,22 @@ def run(effort: Effort) -> Table:
         else:
             effort.step(f"{name} left out: not installed")
     samples = rounds(contenders, effort.pick(2, 5), effort)
-    costs = [(name, ratio_between(samples, name, OURS, CPU)) for name in samples if name in OTHERS]
-    others = "".join(f" {name.partition(',')[0]} takes {cost:.1f} times as much." for name, cost in costs)
+    found = rows(samples, CPU, BARE)
     return Table(
         name="frameworks",
         title="Taking a Telegram update in, beside frameworks that write nothing down (64 connections)",
         ratio_of=CPU,
-        rows=rows(samples, CPU, BARE),
-        reading=f"To accept an update durably takes {ratio_between(samples, OURS, BARE, CPU):.1f} times the CPU"
-        f" of an empty answer.{others}",
+        rows=found,
+        reading=reading(found),
     )
+
+
+def reading(found: Sequence[Row]) -> str:
+    """What the rows say, all beside the empty answer."""
+    costs = {row.name: f"{row.ratio or 0:.1f} times" for row in found}
+    others = "".join(f", {name.partition(',')[0]} {costs[name]}" for name in OTHERS if name in costs)
+    text = f"To accept an update durably takes {costs[OURS]} the CPU of an empty answer"
+    return f"{text}; writing nothing down{others}." if others else f"{text}."
 
 
 def _bare(requests: int) -> Values:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import report
+from tests.bench import bench_accept, bench_frameworks, report
 from tests.bench.kit import Effort, Row, Table, Values, ratio_between, rounds, rows
 from tests.bench.processes import ROOT
 
@@ -103,3 +103,20 @@ def test_the_command_runs_what_it_is_told(words: str, code: int, said: str) -> N
     told = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert code == told.returncode, told.stderr
     assert said in told.stdout + told.stderr
+
+
+def test_the_readings_of_accepting_say_what_their_tables_say() -> None:
+    """A sentence that pairs the rounds in a way of its own contradicts the table below it."""
+    found = [
+        Row(bench_frameworks.BARE, {}),
+        Row(bench_frameworks.OURS, {}, bench_frameworks.BARE, 1.4),
+        Row("aiogram, nothing durable", {}, bench_frameworks.BARE, 5.71),
+    ]
+    said = "takes 1.4 times the CPU of an empty answer; writing nothing down, aiogram 5.7 times."
+    assert bench_frameworks.reading(found).endswith(said)
+    accepted = {
+        bench_accept.BARE: Row(bench_accept.BARE, {bench_accept.CPU: 40.0}),
+        bench_accept.PARKED: Row(bench_accept.PARKED, {bench_accept.CPU: 68.0}, bench_accept.BARE, 0.62),
+    }
+    assert "costs 1.70 times" in bench_accept.reading(accepted)
+    assert "accepts 0.62 of" in bench_accept.reading(accepted)
