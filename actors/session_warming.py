@@ -51,9 +51,14 @@ class Since:
         self.unreadable = chats_of(self.changes.set_aside)
 
     def outdates(self, row: Row) -> bool:
-        """Whether the session is among the changes, so that the image's is not needed any more."""
+        """Whether the session is among the changes, so that the image's is not needed any more.
+
+        Or of a version that the store has not given yet: no later write would ever outdate it.
+        """
+        if row.chat in self.unreadable or row.version > self.changes.watermark:
+            return True
         newer = self.sessions.get(row.chat)
-        return row.chat in self.unreadable or (newer is not None and newer.version >= row.version)
+        return newer is not None and newer.version >= row.version
 
     def forgot(self, row: Row) -> bool:
         """Whether the session was deleted."""
@@ -91,7 +96,7 @@ class SessionWarming:
         manifest = self._manifest(stored.value, changes.value)
         if not stored.failed:
             self._keeper.found(stored.value, manifest)
-        if changes.value is None or stored.value is None or manifest is None:
+        if changes.value is None or stored.value is None or manifest is None or not manifest.rows:
             await self._load_recent(tally, changes.value, asked)
         else:
             since = await self._since(tally, manifest, Since(changes.value, asked, whole=True))

@@ -32,6 +32,7 @@ from tests.actors.image_kit import (
     warmed,
     with_body,
     with_manifest,
+    with_rows,
     wrote,
 )
 from tests.actors.turn_kit import World
@@ -147,6 +148,31 @@ async def test_an_image_that_can_not_be_used(
     assert (aside, world.counted()["images_set_aside"]) == ([reason], 1)
     await asyncio.sleep(30.0)
     assert sorted(imaged(world)) == list(range(10, 60))
+
+
+async def test_an_image_of_nobody(world: World) -> None:
+    """It tells of no session that is wanted: the recent ones are loaded, as without an image."""
+    await wrote(world, MANY[:60])
+    await world.now.shard.stop()
+    spoil(world, with_rows(lambda _: []))
+    report = await begin(world)
+    assert (report.status, report.source, report.loaded) == ("warm", "query", 50)
+
+
+async def test_a_session_at_a_version_that_never_was(world: World) -> None:
+    """It would be the newest for ever: it is not taken in, and the next write of the session is seen."""
+    await wrote(world, MANY[:60])
+    await world.now.shard.stop()
+    spoil(
+        world,
+        with_rows(
+            lambda rows: [msgspec.structs.replace(row, version=1 << 60 if row.chat == 7 else 1) for row in rows]
+        ),
+    )
+    report = await begin(world)
+    assert (report.status, report.requested, report.loaded) == ("warm", 59, 59)
+    store(world, [7], "detailed")
+    assert await asked(world, [7]) == (["detailed"], 1)
 
 
 async def test_an_image_older_than_the_tombstones(world: World) -> None:
