@@ -4,12 +4,12 @@ import zlib
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from math import isfinite
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 from zlib import crc32
 
 import msgspec
 
-from actors.warm_ports import BLOB_MOST, BLOBS_MOST
+from actors.warm_ports import BLOB_MOST, BLOBS_MOST, StoredImage
 from contracts.base import Value
 
 FORMAT: Final = 2
@@ -119,6 +119,23 @@ class Manifest(Value, frozen=True, kw_only=True):
     def rows(self) -> int:
         """How many sessions there are in all blobs."""
         return sum(blob.rows for blob in self.blobs)
+
+
+class Packed(NamedTuple):
+    """An image that is not stored yet."""
+
+    manifest: Manifest
+    blobs: tuple[bytes, ...]
+
+    def cut(self, most: int) -> "Packed":
+        """The same claim about the first `most` blobs only."""
+        notes = self.manifest.blobs[:most]
+        return Packed(msgspec.structs.replace(self.manifest, blobs=notes), self.blobs[:most])
+
+    def stored(self, version: int) -> StoredImage:
+        """What is to replace the image of that version."""
+        manifest = pack_manifest(self.manifest)
+        return StoredImage(manifest=manifest, blobs=self.blobs, version=version)
 
 
 class _Format(msgspec.Struct):

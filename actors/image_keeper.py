@@ -7,11 +7,10 @@ from functools import partial
 from heapq import merge
 from typing import Final, NamedTuple
 
-import msgspec
 import structlog
 
 from actors import image
-from actors.image import RAW_MOST, Blob, ImageRefused, Manifest, Row
+from actors.image import RAW_MOST, Blob, ImageRefused, Manifest, Packed, Row
 from actors.ports import Background, Clock
 from actors.refs import shard_of
 from actors.sessions import SLICE, ShardSessions, Taken
@@ -26,6 +25,9 @@ L1 is not confirmed as a whole.
 
 The sessions pass through: L1 takes what it has room for, and of the others only numbers stay (`ShardSessions.heed`).
 """
+
+BEHIND: Final = CHANGES_MOST // 4
+"""Sessions that changed here since the last look at the changes: time for the next, before they are too many for it."""
 
 TICK_S: Final = 5.0  # how often the keeper looks whether there is something to do
 PAUSE_S: Final = 60.0  # between two images of at most 10 documents: the budget
@@ -42,23 +44,6 @@ class Moment(NamedTuple):
 
     monotonic_s: float
     unix_s: float
-
-
-class Packed(NamedTuple):
-    """An image that is not stored yet."""
-
-    manifest: Manifest
-    blobs: tuple[bytes, ...]
-
-    def cut(self, most: int) -> "Packed":
-        """The same claim about the first `most` blobs only."""
-        notes = self.manifest.blobs[:most]
-        return Packed(msgspec.structs.replace(self.manifest, blobs=notes), self.blobs[:most])
-
-    def stored(self, version: int) -> StoredImage:
-        """What is to replace the image of that version."""
-        manifest = image.pack_manifest(self.manifest)
-        return StoredImage(manifest=manifest, blobs=self.blobs, version=version)
 
 
 class ImageKeeper:
@@ -92,7 +77,7 @@ class ImageKeeper:
         self._since = self._tried_at = 0.0
         self._shed_until = float("-inf")
         self._version: int | None = None
-        self._generation = self._layout = 0
+        self._generation = self._layout = self._heard_of = 0
         self._spoilt = False
         self._busy = asyncio.Lock()
         self._living: asyncio.Task[None] | None = None
@@ -177,6 +162,9 @@ class ImageKeeper:
             if self._is_due():
                 async with self._busy:
                     await self._round()
+            elif self._is_behind():
+                async with self._busy:
+                    await self._catch_up()
 
     def _is_due(self) -> bool:
         now, urgent = self._clock.monotonic_s(), self._is_urgent()
@@ -186,6 +174,11 @@ class ImageKeeper:
             return False
         idle = len(self._sessions) > 0 and now >= self._asked.monotonic_s + IDLE_S
         return urgent or idle or self._changed_enough()
+
+    def _is_behind(self) -> bool:
+        """Whether so much changes that the next image would have to do without what was not read since."""
+        shed = self._clock.monotonic_s() < self._shed_until
+        return not shed and len(self._sessions.changed) >= self._heard_of + BEHIND
 
     def _is_urgent(self) -> bool:
         """Whether the stored image holds what it should not, or may hold it."""
@@ -200,6 +193,12 @@ class ImageKeeper:
             await self._listen()
             if self._is_urgent() or self._changed_enough():
                 await self._write()
+        except StoreError as error:
+            self._failed(error)
+
+    async def _catch_up(self) -> None:
+        try:
+            await self._listen()
         except StoreError as error:
             self._failed(error)
 
@@ -219,6 +218,7 @@ class ImageKeeper:
     async def _listen(self) -> None:
         """Read what has changed since the mark."""
         asked, mark = self.now(), self._watermark
+        self._heard_of = len(self._sessions.changed)
         limit = self.newest if mark is None else CHANGES_MOST
         changes = await self._images.changed_sessions(self.shard, mark or 0, limit)
         await self.heard(changes, asked)
@@ -230,7 +230,7 @@ class ImageKeeper:
         if self._version is None:
             await self._look()
         await self._empty_strays()
-        changed, self._sessions.changed = self._sessions.changed, set()
+        changed, self._sessions.changed, self._heard_of = self._sessions.changed, set(), 0
         forgotten, self._sessions.forgotten = self._sessions.forgotten, False
         written = False
         try:

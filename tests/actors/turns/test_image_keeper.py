@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from actors.image_keeper import CLOSE_S, FORGET_S, PAUSE_S, SHED_S, TICK_S
+from actors.image_keeper import BEHIND, CLOSE_S, FORGET_S, PAUSE_S, SHED_S, TICK_S
 from actors.score import Scores
 from actors.sessions import SLICE
 from actors.stores import StoreExhausted
@@ -260,3 +260,20 @@ async def test_a_pass_beside_a_round_does_not_move_the_images_mark(world: World)
     await keeper._listen()
     await writing
     assert stored(world)[0].watermark == mark
+
+
+async def test_a_rush_of_others_pushes_nobody_out_of_the_image(world: World) -> None:
+    """The changes are read before there are more than one look can list: what stood before them stays vouched for."""
+    await wrote(world, range(300))
+    for chat in range(300):
+        await world.accept(chat + 1, chat=chat)
+    for second in range(90):
+        first = 1_000 + 50 * second
+        await wrote(world, range(first, first + 50))
+        await asyncio.sleep(1.0)
+    await world.now.shard.stop()
+    assert set(range(300)) <= set(imaged(world))
+    assert len(imaged(world)) == 300 + 50 * 90
+    assert (
+        world.now.store.calls["changed_sessions"] <= 4_800 // BEHIND + 3
+    )  # at the start, for an image, at the end

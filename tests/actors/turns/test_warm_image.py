@@ -166,7 +166,9 @@ async def test_a_session_at_a_version_that_never_was(world: World) -> None:
     spoil(
         world,
         with_rows(
-            lambda rows: [msgspec.structs.replace(row, version=1 << 60 if row.chat == 7 else 1) for row in rows]
+            lambda rows: [
+                msgspec.structs.replace(row, version=1 << 60 if row.chat == 7 else 1) for row in rows
+            ]
         ),
     )
     report = await begin(world)
