@@ -30,6 +30,7 @@ _IMPORTS: Final = Budget(
 )
 _HEAVY: Final = Budget(0, 4000.0, "a model's SDK alone is 1.1 s on a whole core; in a snapshot, once")
 _SKILLS: Final = Budget(0, 2000.0, "102 skill files of a network volume; in a snapshot, once")
+_REHEARSAL: Final = Budget(0, 200.0, "some turns of milliseconds, for nobody; in a snapshot, once")
 _CLIENTS: Final = Budget(0, 100.0, "clients are made without a word to anybody")
 WITHOUT_IMAGE: Final = Budget(2, 400.0, "its recent sessions follow, of a shard that never ended yet")
 _GOOGLE: Final = "clients are made without a word to anybody, but for Google's metadata server"
@@ -38,18 +39,21 @@ BUDGETS: Final[Mapping[str, Mapping[str, Budget]]] = {
     "SkillRegistryActor": {
         "imports": _IMPORTS,
         "skills": _SKILLS,
+        "rehearsal": _REHEARSAL,
         "clients": Budget(0, 150.0, _GOOGLE),
         "warm": Budget(1, 300.0, "all statistics in one read, which opens the channel"),
         "first_answer": Budget(0, 20.0, "catalog and skills are in memory"),
     },
     "SessionCacheActor": {
         "imports": _IMPORTS,
+        "rehearsal": _REHEARSAL,
         "clients": Budget(0, 150.0, _GOOGLE),
         "warm": Budget(1, 300.0, "the image and what changed since, at once"),
         "first_accept": Budget(1, 100.0, "one commit that needs no read"),
     },
     "ChatAgent": {
         "imports": _HEAVY,
+        "rehearsal": _REHEARSAL,
         "clients": _CLIENTS,
         "warm": Budget(1, 500.0, "catalog, Telegram, model and the look-up of the shards, all at once"),
         "first_reply": Budget(

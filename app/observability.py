@@ -21,7 +21,7 @@ def configure_logging(level: str, secrets: Iterable[str] = ()) -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
-            _without_retries,
+            _worth_saying,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
@@ -101,9 +101,12 @@ def _crashed(kind: type[BaseException], error: BaseException, trace: TracebackTy
     structlog.get_logger().critical("crashed", exc_info=(kind, error, trace))
 
 
-def _without_retries(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Drop the retry library's own lines: who gives up in the end says so, in our terms and without arguments."""
-    if event.get("event") == "stamina.retry_scheduled":
+def _worth_saying(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Drop what is bound to a rehearsal, in which nothing happens to anybody, and the retry library's own lines.
+
+    Who gives up retrying says so in the end, in our terms and without arguments.
+    """
+    if "rehearsal" in event or event.get("event") == "stamina.retry_scheduled":
         raise structlog.DropEvent
     return event
 

@@ -51,6 +51,10 @@ class PlacedActor:
     async def prepare(self, settings: Settings) -> None:
         """Read what a snapshot may hold."""
 
+    async def rehearse(self, settings: Settings) -> None:
+        """Play turns with the parts that this container has; must not raise."""
+        await _wired("rehearse_owner", settings)
+
     async def beside(self) -> None:
         """What is to be looked up while the actor warms; must not raise."""
 
@@ -66,6 +70,8 @@ class PlacedActor:
             await self.prepare(settings)
             self.build(settings)
             self._cold.ended("imports")
+            await self.rehearse(settings)
+            self._cold.ended("rehearsal")
 
     @modal.enter()
     async def start(self) -> None:
@@ -77,7 +83,7 @@ class PlacedActor:
         placed.actor.on_first = self._cold.first(self.first_phase)
         await placed.open()
         self._cold.ended("clients")
-        await asyncio.gather(placed.actor.start(), self.beside())
+        await asyncio.gather(placed.actor.start(), placed.rehearse(), self.beside())
         self._cold.ended("warm")
         self.started()
         settle_memory()
@@ -180,6 +186,10 @@ class PlacedChatAgent(PlacedActor):
         """The agent over the fleet."""
         placed: Placed = _wired("placed_chat_agent", settings, self.fleet())
         return placed
+
+    async def rehearse(self, settings: Settings) -> None:
+        """With the client of Telegram and the renderer."""
+        await _wired("rehearse_agent", settings)
 
     async def beside(self) -> None:
         """Look up the shards, so that no turn has to."""

@@ -117,9 +117,10 @@ class LocalSystem:
         self._running = _Running(world, database, sweeper)
 
     async def warm_up(self) -> None:
-        """Start every actor: each is warm, or degraded, within its deadline."""
+        """Start every actor, each warm or degraded within its deadline, and rehearse meanwhile."""
         roles = (self._skills, *self._shards, self._agent)
-        await asyncio.gather(*(role.actor.start() for role in roles if role.actor is not None))
+        starting = [role.actor.start() for role in roles if role.actor is not None]
+        await asyncio.gather(*starting, self._rehearse())
 
     async def stop(self) -> None:
         """Stop the agent first, so that its turns end or are handed back; idempotent."""
@@ -143,6 +144,11 @@ class LocalSystem:
         """Stop everything and start it with empty caches, as a new container would."""
         await self.stop()
         await self.start()
+
+    async def _rehearse(self) -> None:
+        assert self._running is not None, "opened before"
+        store = wiring.rehearse_store(self._running.database)
+        await asyncio.gather(wiring.rehearse_agent(self._settings), store)
 
     async def _retire(self, role: Role) -> None:
         actor, role.actor = role.actor, None

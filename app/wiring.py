@@ -1,6 +1,8 @@
 """Chooses what stands behind each port, and puts the actors together."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -14,6 +16,7 @@ from actors.skill_registry import SkillRegistryActor
 from actors.stores import StoreError
 from app.fleet import Fleet
 from app.lazily import load
+from app.rehearsal import DEADLINE_S, Cast, rehearse
 from app.runtime import World
 from app.settings import Settings, SettingsError
 from app.store.database import Database, choose
@@ -37,6 +40,11 @@ class Placed:
         self._world.clock.start()
         await open_store(self._database)
 
+    async def rehearse(self) -> None:
+        """Have the store's first write done; raises nothing."""
+        if self._database is not None:
+            await rehearse_store(self._database)
+
     def beside(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
         """Do it beside the requests."""
         self._world.background.spawn(name, work)
@@ -57,6 +65,31 @@ async def open_store(database: Database | None) -> None:
             await database.open()
     except StoreError as error:
         log.error("store_open_failed", error=str(error))
+
+
+# ---------------------------------------------------------------- rehearsals, which raise nothing
+
+
+async def rehearse_store(database: Database) -> None:
+    """Do in the store what only a first write does; one that can't is logged, and its first write takes longer."""
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            await database.rehearse()
+    except (StoreError, TimeoutError) as error:
+        log.warning("rehearsal_failed", error=f"{type(error).__name__}: {error}")
+
+
+async def rehearse_owner(_: Settings) -> None:
+    """Play turns where an owner of sessions or skills is: whoever speaks to the world is a stand-in."""
+    await rehearse(Cast())
+
+
+async def rehearse_agent(settings: Settings) -> None:
+    """Play turns where a ChatAgent is; a model that is somewhere else has a stand-in."""
+    offline = settings.require_model().provider == "offline"
+    telegram, renderer = load("app.telegram.echo:echo"), load("app.telegram.render:MarkdownRenderer")
+    cast = Cast(telegram, renderer)
+    await rehearse(replace(cast, model=lambda: _offline(settings)) if offline else cast)
 
 
 # ---------------------------------------------------------------- actors

@@ -19,6 +19,9 @@ class Database(Protocol):
     async def open(self) -> None:
         """Connect on the running loop; raises StoreDenied when that can never work."""
 
+    async def rehearse(self) -> None:
+        """Have the first write done what only a first one does, and store nothing; raises StoreError."""
+
     def sessions(self, meter: StoreMeter) -> SessionStore:
         """The adapter of a SessionCacheActor."""
 

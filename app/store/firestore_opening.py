@@ -31,6 +31,9 @@ class FirestoreStores:
         """Connect on the running loop; raises StoreDenied without credentials."""
         await self._database.open()
 
+    async def rehearse(self) -> None:
+        """Nothing: the read that warms has opened the channel, and a write of nothing would be a write."""
+
     def sessions(self, meter: StoreMeter) -> SessionStore:
         """The adapter of a SessionCacheActor."""
         return FirestoreSessionStore(self._database, meter)

@@ -72,10 +72,7 @@ class Appends:
 
     def insert(self, records: Sequence[UpdateRecord], now: float, expires_at: float) -> None:
         """Insert up to APPENDS_MOST updates, those that are there already excepted; on its own a transaction."""
-        rows = 1 << (len(records) - 1).bit_length()
-        values = chain.from_iterable(map(msgspec.structs.astuple, records))
-        filling = repeat(None, 10 * (rows - len(records)))
-        self.connection.execute(_INSERTS[rows], (now, expires_at, *values, *filling))
+        insert(self.connection, records, now, expires_at)
 
     def outcomes(self, records: Sequence[UpdateRecord]) -> list[Appended]:
         """Give what became of each of the updates that were inserted last; of two that are one, the first is new."""
@@ -90,3 +87,13 @@ class Appends:
         """Forget what was told of a transaction that did not happen: its numbers are given once more."""
         ((newest,),) = self.connection.execute("SELECT coalesce(max(seq), 0) FROM appended").fetchall()
         self._told = min(self._told, newest)
+
+
+def insert(
+    connection: sqlite3.Connection, records: Sequence[UpdateRecord], now: float, expires_at: float
+) -> None:
+    """What `Appends.insert` does, by the connection of some Appends, which is not told of it."""
+    rows = 1 << (len(records) - 1).bit_length()
+    values = chain.from_iterable(map(msgspec.structs.astuple, records))
+    filling = repeat(None, 10 * (rows - len(records)))
+    connection.execute(_INSERTS[rows], (now, expires_at, *values, *filling))

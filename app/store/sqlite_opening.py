@@ -6,6 +6,7 @@ from actors.stores import SessionStore, SkillStatsStore, StoreMeter
 from actors.warm_ports import WarmStore
 from app.settings import Settings, SqliteAddress
 from app.store.sqlite import SqliteDatabase, SqliteSessionStore, SqliteSkillStatsStore
+from app.store.sqlite_rehearsal import rehearse
 from app.store.sqlite_warm import SqliteWarmStore
 
 
@@ -21,6 +22,10 @@ class SqliteStores:
         For reading alone nothing is made: then StoreDenied also for a file that an earlier version has made.
         """
         await self._database.open()
+
+    async def rehearse(self) -> None:
+        """Write a turn and take it back; of what is stored only the number of the newest write is another."""
+        await self._database.write(rehearse)
 
     def sessions(self, meter: StoreMeter) -> SessionStore:
         """The adapter of a SessionCacheActor."""

@@ -37,6 +37,10 @@ class FarDatabase:
         """As near: a file is opened."""
         await self._near.open()
 
+    async def rehearse(self) -> None:
+        """As near: a file's matter."""
+        await self._near.rehearse()
+
     def sessions(self, meter: StoreMeter) -> SessionStore:
         """The adapter of a SessionCacheActor."""
         return cast(SessionStore, _Far(self._near.sessions(meter), self._distance))

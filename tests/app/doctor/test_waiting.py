@@ -114,6 +114,9 @@ class _Ahead(Database):
         """Nobody warms here."""
         raise AssertionError(meter)
 
+    async def rehearse(self) -> None:
+        """Nobody acts here."""
+
     def skills(self, meter: StoreMeter) -> SkillStatsStore:
         """Nobody counts here."""
         raise AssertionError(meter)
