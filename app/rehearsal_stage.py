@@ -28,12 +28,10 @@ BOT: Final = -1  # neither a bot nor an update of Telegram's is below 1
 SKILL: Final = "rehearsal of a turn"
 TEXT: Final = "What do you look at first when a rehearsal shows an error?"
 ANSWER: Final = (
-    "# First\n\nThe **log**, _then_ the `code`, [line](https://example.org) by line:\n\n- one\n- two\n"
+    "# All\n\nthat **replies** _have_: `code`, [links](https://a.org) …\n\n- lists\n\n```\nfences\n```\n"
 )
 
-_BODY: Final = "\n\n".join(
-    f"## Step {step}\n\n{ANSWER[9:]}\nLook where an error shows first." for step in "123456"
-)
+_BODY: Final = "\n\n".join(f"## Step {step}: look at the first error\n{ANSWER[5:]}" for step in "123456")
 _SAID: Final = (ChatMessage(role="user", text=TEXT), ChatMessage(role="assistant", text=ANSWER))
 
 

@@ -16,7 +16,7 @@ from actors.skill_registry import SkillRegistryActor
 from actors.stores import StoreError
 from app.fleet import Fleet
 from app.lazily import load
-from app.rehearsal import DEADLINE_S, Cast, rehearse
+from app.rehearsal import DEADLINE_S, Players, rehearse
 from app.runtime import World
 from app.settings import Settings, SettingsError
 from app.store.database import Database, choose
@@ -81,15 +81,15 @@ async def rehearse_store(database: Database) -> None:
 
 async def rehearse_owner(_: Settings) -> None:
     """Play turns where an owner of sessions or skills is: whoever speaks to the world is a stand-in."""
-    await rehearse(Cast())
+    await rehearse(Players())
 
 
 async def rehearse_agent(settings: Settings) -> None:
     """Play turns where a ChatAgent is; a model that is somewhere else has a stand-in."""
     offline = settings.require_model().provider == "offline"
     telegram, renderer = load("app.telegram.echo:echo"), load("app.telegram.render:MarkdownRenderer")
-    cast = Cast(telegram, renderer)
-    await rehearse(replace(cast, model=lambda: _offline(settings)) if offline else cast)
+    players = Players(telegram, renderer)
+    await rehearse(replace(players, model=lambda: _offline(settings)) if offline else players)
 
 
 # ---------------------------------------------------------------- actors

@@ -2,7 +2,6 @@
 
 import sqlite3
 from collections.abc import Sequence
-from contextlib import suppress
 from itertools import chain, repeat
 from typing import Final
 
@@ -65,10 +64,6 @@ class Appends:
         self.connection, self._told = connection, 0
         for statement in _SET_UP:
             connection.execute(statement)
-        with suppress(
-            sqlite3.ProgrammingError
-        ):  # given no values it is compiled, here and not by the first update
-            connection.execute(_INSERTS[1])
 
     def insert(self, records: Sequence[UpdateRecord], now: float, expires_at: float) -> None:
         """Insert up to APPENDS_MOST updates, those that are there already excepted; on its own a transaction."""
@@ -76,9 +71,8 @@ class Appends:
 
     def outcomes(self, records: Sequence[UpdateRecord]) -> list[Appended]:
         """Give what became of each of the updates that were inserted last; of two that are one, the first is new."""
-        ((told,),) = self.connection.execute(_TOLD, (self._told,)).fetchall()
         created: dict[tuple[int, int], Appended] = {}
-        for version, bot, update, waiting, revision in _read_told(told):
+        for version, bot, update, waiting, revision in told(self.connection, self._told):
             created[bot, update] = Appended(created=True, version=version, waiting=waiting, revision=revision)
             self._told = version
         return [created.pop((record.bot, record.update), _DUPLICATE) for record in records]
@@ -97,3 +91,9 @@ def insert(
     values = chain.from_iterable(map(msgspec.structs.astuple, records))
     filling = repeat(None, 10 * (rows - len(records)))
     connection.execute(_INSERTS[rows], (now, expires_at, *values, *filling))
+
+
+def told(connection: sqlite3.Connection, after: int) -> list[tuple[int, int, int, int, int]]:
+    """Version, bot, update, waiting, and the session's revision, of each new update inserted after that version."""
+    ((rows,),) = connection.execute(_TOLD, (after,)).fetchall()
+    return _read_told(rows)

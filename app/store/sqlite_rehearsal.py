@@ -1,7 +1,7 @@
 """A turn that is written and taken back in one commit, so that the first real ones find all ready.
 
-A third of what the first turn's commits cost was the compiling of statements, the reading of pages, and the beginning
-of the log, whose header is synced to disk apart.
+A third of what the first turn's commits cost, and half of the time of the first one, was the compiling of statements,
+the reading of pages, and the beginning of the log, whose header is synced apart.
 """
 
 from typing import Final
@@ -9,8 +9,8 @@ from typing import Final
 import msgspec
 
 from actors.stores import LeaseRecord, SessionRecord, SkillRun, TurnWrite, UpdateRecord
-from app.store.sqlite_appends import insert
-from app.store.sqlite_changes import count_run, write_lease, write_turn
+from app.store.sqlite_appends import insert, told
+from app.store.sqlite_changes import count_run, write_turn
 from app.store.sqlite_writer import Commit
 
 _NOBODY: Final = -(1 << 60)  # no chat, bot or update of Telegram's
@@ -35,9 +35,7 @@ def rehearse(commit: Commit) -> None:
 def _write_turn(commit: Commit) -> None:
     """From the update's acceptance to its end, as the SessionCacheActor and the registry write them."""
     insert(commit.connection, (_UPDATE,), commit.now, commit.expires_at)
-    ((version,),) = commit.connection.execute("SELECT value FROM sequence").fetchall()
-    accepted = msgspec.structs.replace(_UPDATE, version=version)
-    write_lease(commit, _NOBODY, _LEASE)
+    accepted = msgspec.structs.replace(_UPDATE, version=told(commit.connection, 0)[-1][0])
     first = TurnWrite(operation="commit", update=accepted, session=_SESSION, lease=_LEASE)
     committed = write_turn(commit, first)
     count_run(commit, _RUN)

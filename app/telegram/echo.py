@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, cast
 
 from actors.ports import Telegram
 from app.telegram.client import TelegramClient
@@ -33,8 +33,7 @@ class _Answering(asyncio.Protocol):
     """Answers each request; one ends with the brace that ends its JSON, and no header ends so."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport), "create_server makes no other"
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is of no class of asyncio's
 
     def data_received(self, data: bytes) -> None:
         if data.endswith(b"}"):

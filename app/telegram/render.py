@@ -16,16 +16,10 @@ MAX_CHUNKS: Final = (
 )
 EMPTY: Final = "(The answer was empty.)"
 CUT: Final = "(The answer was cut here: it was too long.)"
-_REHEARSAL: Final = (
-    "# All\n\nthat **replies** _have_: `code`, [links](https://a.org) …\n\n- lists\n\n```\nfences\n```"
-)
 
 
 class MarkdownRenderer:
-    """Implements the port `Renderer`; reads _REHEARSAL when it is made, so that no reply is the parser's first text."""
-
-    def __init__(self) -> None:
-        self.render(_REHEARSAL)
+    """Implements the port `Renderer`."""
 
     def render(self, markdown: str) -> tuple[Chunk, ...]:
         """Give 1 to MAX_CHUNKS chunks, each 1 to 4096 UTF-16 units of visible text; never raises.

@@ -36,6 +36,14 @@ def test_what_is_below_the_level_is_not_said() -> None:
     assert [line["event"] for line in _run(code, "warning")] == ["c"]
 
 
+def test_a_rehearsal_is_not_said() -> None:
+    """Nothing happened to anybody: not even who watches all reads of its turns, but that one failed they read."""
+    code = "import asyncio\nfrom app.rehearsal import Players, rehearse\nasyncio.run(rehearse(Players({0})))"
+    assert [] == _run(code.format(""), "debug")
+    (line,) = _run(code.format("lambda: 1 / 0"), "debug")
+    assert ("rehearsal_failed", "ZeroDivisionError: division by zero") == (line["event"], line["error"])
+
+
 def test_no_secret_reaches_the_log_by_any_way() -> None:
     """Fields, URLs, exception texts, libraries' records, keys line by line, percent-encoded, inside JSON."""
     lines = _run(
