@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from app.fleet import stats_of
 from app.llm.offline import OfflineModel
 from app.rehearsal import DEADLINE_S, TURNS, Players, rehearse
 from app.rehearsal_stage import BOT, CHAT, Parrot, Plain, Silent
+from app.settings import Settings
 from app.system import LocalSystem
 from app.telegram.echo import echo
 from app.telegram.render import MarkdownRenderer
@@ -28,6 +29,8 @@ from contracts.sessions import PatchSession, SessionPatch
 from contracts.turns import Chunk
 from contracts.warming import ActorStats
 from tests.app.service_kit import settings
+
+Rehearsal = Callable[[Settings], Awaitable[None]]
 
 
 class Counted(Silent):
@@ -89,6 +92,15 @@ async def test_an_agent_rehearses_with_all_that_it_speaks_through() -> None:
     with structlog.testing.capture_logs() as told:
         await rehearse(Players(echo, MarkdownRenderer, OfflineModel), turns=2)
     assert ["turn_claimed"] * 2 == [event["event"] for event in told]
+
+
+@pytest.mark.parametrize("rehearsal", [wiring.rehearse_owner, wiring.rehearse_agent])
+async def test_each_container_rehearses_with_what_it_has(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    """The turns are played where an owner stands alone, as where an agent does; neither store nor token is needed."""
+    chosen = settings(tmp_path / "nowhere", telegram_token=None)
+    with structlog.testing.capture_logs() as told:
+        await rehearsal(chosen)
+    assert ["turn_claimed"] * TURNS == [event["event"] for event in told]
 
 
 async def test_an_echo_takes_messages_until_its_end() -> None:

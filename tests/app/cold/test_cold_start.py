@@ -174,6 +174,9 @@ def check_imports(role: str, over: str, measured: Measured) -> None:
     assert set() == set(moments["first"]) - set(
         moments["ready"]
     )  # not a codec, either: that is a turn's millisecond
+    assert (role == "ChatAgent") == (
+        "app.telegram.echo" in moments["preload"]
+    )  # it rehearses what it speaks through
     if role != "TelegramGateway":
         assert set() == measured.imported("ready") - measured.imported("preload")
 
