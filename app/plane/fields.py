@@ -5,15 +5,17 @@ code are used here; what is left is the loop over a block.
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from hpack import Encoder, HPACKError
-from hpack.huffman_table import decode_huffman
+from hpack.huffman_table import HUFFMAN_COMPLETE, HUFFMAN_EMIT_SYMBOL, HUFFMAN_FAIL, HUFFMAN_TABLE
 from hpack.table import HeaderTable
 
 TABLE_BYTES: Final = (
     4096  # what a peer may have us remember unless we grant more; more makes its search slower
 )
+FIXED: Final = HeaderTable.STATIC_TABLE  # what everybody knows from the start
 FIELDS_MOST: Final = 200  # a block of 64 KiB could name a long field again and again
 
 
@@ -26,11 +28,15 @@ class Reader:
     def read(self, block: bytes) -> dict[bytes, bytes]:
         """The fields, the last one of a name; raises ValueError for what is no block."""
         fields: list[tuple[bytes, bytes]] = []
-        at = 0
+        recent = self._table.dynamic_entries
+        at, end = 0, len(block)
         try:
-            while at < len(block):
+            while at < end:
                 first = block[at]
-                if first & 0x80:
+                if 0x80 < first < 0xFF:  # most fields: an index in one byte
+                    index, at = first - 0x81, at + 1
+                    fields.append(FIXED[index] if index < len(FIXED) else recent[index - len(FIXED)])
+                elif first & 0x80:
                     index, at = _integer(block, at, 7)
                     fields.append(self._table.get_by_index(index))
                 elif first & 0x40 or not first & 0x20:
@@ -38,10 +44,10 @@ class Reader:
                     fields.append(field)
                 else:
                     at = self._resize(block, at)
-                if len(fields) > FIELDS_MOST:
-                    raise ValueError("too many header fields")
         except (IndexError, HPACKError) as error:
             raise ValueError(f"a header block can't be read: {error}") from None
+        if len(fields) > FIELDS_MOST:
+            raise ValueError("too many header fields")
         return dict(fields)
 
     def _literal(self, block: bytes, at: int, remembered: bool) -> tuple[tuple[bytes, bytes], int]:
@@ -94,4 +100,28 @@ def _text(block: bytes, at: int) -> tuple[bytes, int]:
     end = at + size
     if end > len(block):
         raise IndexError("a string is cut off")
-    return (decode_huffman(block[at:end]) if packed else block[at:end]), end
+    return (_unpacked(block[at:end]) if packed else block[at:end]), end
+
+
+def _unpacked(packed: bytes) -> bytes:
+    """Huffman's code read; raises IndexError."""
+    state, flags, parts = 0, HUFFMAN_COMPLETE, []
+    for byte in packed:
+        state, flags, part = _step(state, byte)
+        parts.append(part)
+    if not flags & HUFFMAN_COMPLETE:
+        raise IndexError("a packed string is cut off")
+    return b"".join(parts)
+
+
+@lru_cache(1 << 13)  # of 65,536: few occur, since keys and times are hexadecimal
+def _step(state: int, byte: int) -> tuple[int, int, bytes]:
+    """What a byte makes of the code's state: two steps of the library's table, which is one of half bytes."""
+    part, flags = b"", 0
+    for half in (byte >> 4, byte & 0xF):
+        state, flags, symbol = HUFFMAN_TABLE[state * 16 + half]
+        if flags & HUFFMAN_FAIL:
+            raise IndexError("a packed string is none")
+        if flags & HUFFMAN_EMIT_SYMBOL:
+            part += bytes((symbol,))
+    return state, flags, part

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from hpack import Decoder, Encoder
+import pytest
+from hpack import Decoder, Encoder, HPACKError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,3 +49,13 @@ def test_what_is_no_block_is_a_value_error_or_read_as_the_library_does(block: by
         assert expected == Reader().read(block)
     except ValueError:
         assert block[0] & 0xE0 == 0x20 or b"\x3f" in block, "the library grants more changes of the table"
+
+
+@pytest.mark.parametrize("packed", [b"\x00", b"\x07\xff\xff", b"\xff\xff\xff\xff", b"\xff\xff\xff\xff\x1f"])
+def test_a_string_that_is_packed_wrongly_is_refused(packed: bytes) -> None:
+    """Cut off within a letter, padded with more than a byte, and with the code's own end in it: as the library does."""
+    block = b"\x00\x01a" + bytes([0x80 | len(packed)]) + packed
+    with pytest.raises(HPACKError):
+        Decoder().decode(block)
+    with pytest.raises(ValueError, match="header block"):
+        Reader().read(block)
