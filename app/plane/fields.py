@@ -5,11 +5,10 @@ code are used here; what is left is the loop over a block.
 """
 
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Final
 
 from hpack import Encoder, HPACKError
-from hpack.huffman_table import HUFFMAN_COMPLETE, HUFFMAN_EMIT_SYMBOL, HUFFMAN_FAIL, HUFFMAN_TABLE
+from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
 
 TABLE_BYTES: Final = (
@@ -100,28 +99,4 @@ def _text(block: bytes, at: int) -> tuple[bytes, int]:
     end = at + size
     if end > len(block):
         raise IndexError("a string is cut off")
-    return (_unpacked(block[at:end]) if packed else block[at:end]), end
-
-
-def _unpacked(packed: bytes) -> bytes:
-    """Huffman's code read; raises IndexError."""
-    state, flags, parts = 0, HUFFMAN_COMPLETE, []
-    for byte in packed:
-        state, flags, part = _step(state, byte)
-        parts.append(part)
-    if not flags & HUFFMAN_COMPLETE:
-        raise IndexError("a packed string is cut off")
-    return b"".join(parts)
-
-
-@lru_cache(1 << 13)  # of 65,536: few occur, since keys and times are hexadecimal
-def _step(state: int, byte: int) -> tuple[int, int, bytes]:
-    """What a byte makes of the code's state: two steps of the library's table, which is one of half bytes."""
-    part, flags = b"", 0
-    for half in (byte >> 4, byte & 0xF):
-        state, flags, symbol = HUFFMAN_TABLE[state * 16 + half]
-        if flags & HUFFMAN_FAIL:
-            raise IndexError("a packed string is none")
-        if flags & HUFFMAN_EMIT_SYMBOL:
-            part += bytes((symbol,))
-    return state, flags, part
+    return (decode_huffman(block[at:end]) if packed else block[at:end]), end
