@@ -28,6 +28,7 @@ WIDER = settings({Setting.INITIAL_WINDOW_SIZE: 1 << 17})
         ),
         (OPENING + frame(Kind.HEADERS, Flag.END_HEADERS, 1, b"\xbe"), Code.COMPRESSION_ERROR),
         (OPENING + frame(Kind.HEADERS, Flag.END_HEADERS, 1, b"\x3f\xff\x7f"), Code.COMPRESSION_ERROR),
+        (OPENING + frame(Kind.HEADERS, Flag.END_HEADERS, 1, b"\x82" * 201), Code.COMPRESSION_ERROR),
         (
             OPENING + frame(Kind.HEADERS, Flag.END_HEADERS | Flag.PADDED, 1, b"\x09" + BLOCK[:3]),
             Code.PROTOCOL_ERROR,
