@@ -48,6 +48,19 @@ async def test_who_asks_in_vain_is_told_to_ask_again() -> None:
     assert {} == ward.pool.queue.takers
 
 
+async def test_everybody_who_waits_for_an_answer_gets_it_or_hears_in_time_that_there_is_none() -> None:
+    """Of one call: who waits for less time than it takes is told so then, and the others when it is done."""
+    ward = Ward()
+    call = ward.call()
+    (container,) = ward.ready()
+    await ward.runs(container)
+    long = [asyncio.create_task(call.wait(50)) for _ in range(2)]
+    assert not await asyncio.wait_for(call.wait(5), 6)
+    ward.answer(container, call)
+    assert [True, True] == await asyncio.wait_for(asyncio.gather(*long), 1)
+    assert [] == call.waiters
+
+
 async def test_the_answer_of_a_killed_container_that_was_on_its_way_is_the_answer() -> None:
     """It came before the process was gone: the input does not run again."""
     ward = Ward()
