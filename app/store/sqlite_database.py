@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar, cast
 from actors.stores import Appended, StoreError, UpdateRecord
 from app.store.sqlite_appends import APPENDS_MOST
 from app.store.sqlite_errors import UNSTORABLE, translated
+from app.store.sqlite_file import OpenedFile
 from app.store.sqlite_schema import connect, look
 from app.store.sqlite_worker import Worker
 from app.store.sqlite_writer import Commit, GroupCommit, Job, nothing
@@ -62,9 +63,16 @@ class SqliteDatabase:
         self.now = now
         self.path = Path(path).absolute()
         connecting = look if read_only else partial(connect, durable=durable)
-        open_file = partial(connecting, self.path, deadline_s=deadline_s)
-        self._commit = GroupCommit(open_file, str(self.path), keep_s, tombstones_s, now)
-        self._snapshot = _Snapshot(open_file, str(self.path))
+        file = OpenedFile(self.path)
+
+        def open_file() -> sqlite3.Connection:
+            file.check()
+            connection = connecting(self.path, deadline_s=deadline_s)
+            file.note()
+            return connection
+
+        self._commit = GroupCommit(open_file, str(self.path), keep_s, tombstones_s, now, file.check)
+        self._snapshot = _Snapshot(open_file, str(self.path), file.check)
         self._writer: Worker[Job] = worker(
             f"sqlite writer of {self.path}",
             self._commit,
@@ -130,15 +138,17 @@ def _nothing(_connection: sqlite3.Connection) -> None:
 class _Snapshot:
     """Runs queries together in one read transaction."""
 
-    def __init__(self, open_file: Callable[[], sqlite3.Connection], path: str) -> None:
-        self._open_file = open_file
+    def __init__(
+        self, open_file: Callable[[], sqlite3.Connection], path: str, check: Callable[[], None]
+    ) -> None:
+        self._open_file, self._check = open_file, check
         self._path = path
         self._connection: sqlite3.Connection | None = None
 
     def __call__(self, queries: Sequence[Query]) -> Sequence[object]:
         try:
             return self._read(queries)
-        except StoreError as error:  # the file could not be opened
+        except StoreError as error:  # the file could not be opened, or is another one by now
             return [type(error)(str(error)) for _ in queries]
         except sqlite3.Error as error:
             return [translated(error, self._path) for _ in queries]
@@ -150,6 +160,7 @@ class _Snapshot:
 
     def _read(self, queries: Sequence[Query]) -> list[object]:
         connection = self._connection = self._connection or self._open_file()
+        self._check()
         try:
             connection.execute("BEGIN")
             outcomes = [self._outcome(connection, query) for query in queries]

@@ -118,6 +118,8 @@ def _check(path: Path, access: int) -> None:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not stat.S_ISDIR(path.parent.stat().st_mode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "not a regular file")
     if not os.access(path if path.exists() else path.parent, access):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 

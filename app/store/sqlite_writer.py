@@ -48,9 +48,10 @@ class GroupCommit:
         keep_s: float,
         tombstones_s: float,
         now: Callable[[], float] = time.time,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
-        """`now` gives store time in Unix seconds."""
-        self._connect = connect
+        """`now` gives store time in Unix seconds; `check` raises StoreDown where the file is no longer the one."""
+        self._connect, self._check = connect, check
         self._path = path
         self._keep_s, self._tombstones_s, self._now = keep_s, tombstones_s, now
         self._appends: Appends | None = None
@@ -60,7 +61,7 @@ class GroupCommit:
         """Commit the jobs together and give their outcomes; a failed commit is everybody's StoreDown."""
         try:
             return self._commit(jobs)
-        except StoreError as error:  # the file could not be opened
+        except StoreError as error:  # the file could not be opened, or is another one by now
             return [type(error)(str(error)) for _ in jobs]
         except (sqlite3.Error, *UNSTORABLE) as error:
             if is_passing(error) or len(jobs) == 1:
@@ -82,6 +83,7 @@ class GroupCommit:
         except BaseException as error:
             self._roll_back(appends, error)
             raise
+        self._check()  # after the commit, so that nothing is acknowledged which went into a file that is gone
         self.commits += 1
         return outcomes
 
