@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import structlog
@@ -14,10 +14,13 @@ from app.metrics import Metrics
 from app.settings import Settings
 from app.system import LocalSystem
 from app.telegram.methods import Polled
-from app.telegram.updates import IdentityNeeded, Unreadable, classify
+from app.telegram.updates import BotIdentity, Unreadable, classify
 
 log = structlog.get_logger(__name__)
 
+ANYBODY: Final = BotIdentity(
+    0, "anybody"
+)  # a chat is known before our own name is, for which some updates wait
 RETRY_S: Final = 2.0  # Telegram or the store is away; asked again, it gives the same updates
 
 
@@ -60,7 +63,7 @@ class Polling:
         while True:
             try:
                 fetched = await self._gateway.client.get_updates(offset)
-                await asyncio.gather(*(self._take_all(lane) for lane in self._lanes(fetched)))
+                await asyncio.gather(*(self._take_all(lane) for lane in lanes(fetched)))
                 offset = max((update.update_id + 1 for update in fetched), default=offset)
             except TokenRefused as error:
                 log.error("telegram_token_refused", error=str(error))
@@ -69,19 +72,6 @@ class Polling:
             except TelegramError as error:
                 log.warning("poll_failed", error=str(error))
                 await asyncio.sleep(RETRY_S)
-
-    def _lanes(self, fetched: Sequence[Polled]) -> Iterable[Sequence[bytes]]:
-        """Put a chat's updates into one lane: they keep their order, and chats do not wait for one another."""
-        lanes = defaultdict[int, list[bytes]](list)
-        for update in fetched:
-            lanes[self._chat(update)].append(update.body)
-        return lanes.values()
-
-    def _chat(self, update: Polled) -> int:
-        try:
-            return classify(update.body, self._gateway.client.identity).incoming.chat
-        except (Unreadable, IdentityNeeded):
-            return 0
 
     async def _take_all(self, bodies: Sequence[bytes]) -> None:
         for body in bodies:
@@ -93,3 +83,18 @@ class Polling:
             if (await self._intake.take(body)).durable:
                 return
             await asyncio.sleep(RETRY_S)
+
+
+def lanes(fetched: Sequence[Polled]) -> list[list[bytes]]:
+    """Put a chat's updates into one lane: they keep their order, and chats do not wait for one another."""
+    found = defaultdict[int, list[bytes]](list)
+    for update in fetched:
+        found[_chat(update)].append(update.body)
+    return [*found.values()]
+
+
+def _chat(update: Polled) -> int:
+    try:
+        return classify(update.body, ANYBODY).incoming.chat
+    except Unreadable:
+        return 0
