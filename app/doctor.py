@@ -57,7 +57,8 @@ class Findings(Value, frozen=True, kw_only=True):
     """Update ids. `lost`: no end and no owner; `stuck`: an owner took it and stopped; `unknown`, `dead`: ended so.
 
     `waiting`: its chat waits as it was told to, `waits` say until when. `contradictions` break I1 or I2
-    in the store itself, `set_aside` are documents of the chats looked at that nobody can read.
+    in the store itself, `set_aside` are documents that nobody can read: updates without an end, which nobody works
+    then, and whatever else the chats looked at have.
 
     `ok` says that nothing is lost, stuck, contradictory or unreadable, no index is missing, and Telegram has no
     trouble with webhook or token: an unknown or dead end is an end, with its reason in the store.
@@ -91,13 +92,19 @@ async def examine(database: Database, telegram: Webhooks | None = None) -> Findi
     store = database.sessions(Meter())
     try:
         now = await database.now()  # the operator's clock may be off, and what is old is old by the store's
-        found, missing, webhook = await asyncio.gather(
-            _examine(store, now), database.missing_indexes(), webhook_state(telegram, now)
+        found, unread, missing, webhook = await asyncio.gather(
+            _examine(store, now),
+            database.unreadable_updates(LOOKED_AT),
+            database.missing_indexes(),
+            webhook_state(telegram, now),
         )
     finally:
         await store.close()
-    ok = found.ok and not missing and not (webhook and webhook.problem)
-    return msgspec.structs.replace(found, ok=ok, missing_indexes=missing, webhook=webhook)
+    ok = found.ok and not unread and not missing and not (webhook and webhook.problem)
+    aside = tuple(
+        dict.fromkeys((*found.set_aside, *unread))
+    )  # a chat that was looked at tells of its own as well
+    return msgspec.structs.replace(found, ok=ok, set_aside=aside, missing_indexes=missing, webhook=webhook)
 
 
 def with_actors(findings: Findings, stats: Mapping[str, Mapping[str, object]]) -> Findings:

@@ -6,6 +6,7 @@ from actors.stores import SessionStore, SkillStatsStore, StoreMeter
 from actors.warm_ports import WarmStore
 from app.lazily import load
 from app.settings import FirestoreAddress, Settings, SqliteAddress
+from contracts.skills import SetAside
 
 _STORES: Final = {
     SqliteAddress: "app.store.sqlite_opening:open_from",
@@ -36,6 +37,9 @@ class Database(Protocol):
 
     async def missing_indexes(self) -> tuple[str, ...]:
         """The shipped indexes that the database lacks, by trying the queries that they serve; raises StoreError."""
+
+    async def unreadable_updates(self, limit: int) -> tuple[SetAside, ...]:
+        """Those of `limit` updates without an end that nobody can read, and so nobody ever works; raises StoreError."""
 
     async def close(self) -> None:
         """Give connections back; idempotent."""

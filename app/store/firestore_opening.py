@@ -8,11 +8,16 @@ from actors.stores import SessionStore, SkillStatsStore, StoreMeter
 from actors.warm_ports import WarmStore
 from app.settings import FirestoreAddress, Settings
 from app.store.firestore import FirestoreSessionStore
+from app.store.firestore_answers import living
 from app.store.firestore_client import FirestoreDatabase
+from app.store.firestore_docs import UPDATES, read_update
 from app.store.firestore_plans import changed_plan, open_plan, recent_plan, states_plan, stray_plan
+from app.store.firestore_poison import Poison
+from app.store.firestore_requests import Search
 from app.store.firestore_search import Plan, answer
 from app.store.firestore_skills import FirestoreSkillStatsStore
 from app.store.firestore_warm import FirestoreWarmStore
+from contracts.skills import SetAside
 
 
 class FirestoreStores:
@@ -58,6 +63,14 @@ class FirestoreStores:
         )  # fmt: skip
         await asyncio.gather(*(answer(self._database, plan, Meter()) for plan in plans))
         return tuple(sorted(self._database.missing_indexes))
+
+    async def unreadable_updates(self, limit: int) -> tuple[SetAside, ...]:
+        """Those of `limit` open documents that are no update; equality alone needs no index."""
+        search = Search(collection=UPDATES, limit=limit, equal={"open": True})
+        found = await self._database.query(search, Meter(), living(read_update))
+        poison = Poison()
+        poison.sound(found.documents)
+        return poison.found
 
     async def close(self) -> None:
         """Give the connection back; idempotent."""

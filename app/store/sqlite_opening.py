@@ -6,8 +6,10 @@ from actors.stores import SessionStore, SkillStatsStore, StoreMeter
 from actors.warm_ports import WarmStore
 from app.settings import Settings, SqliteAddress
 from app.store.sqlite import SqliteDatabase, SqliteSessionStore, SqliteSkillStatsStore
+from app.store.sqlite_reads import unreadable_updates
 from app.store.sqlite_rehearsal import rehearse
 from app.store.sqlite_warm import SqliteWarmStore
+from contracts.skills import SetAside
 
 
 class SqliteStores:
@@ -46,6 +48,10 @@ class SqliteStores:
     async def missing_indexes(self) -> tuple[str, ...]:
         """None: the file's schema brings its indexes along."""
         return ()
+
+    async def unreadable_updates(self, limit: int) -> tuple[SetAside, ...]:
+        """Those of `limit` open rows, or rows in no known state, that are no update."""
+        return await self._database.read(lambda connection: unreadable_updates(connection, limit))
 
     async def close(self) -> None:
         """Finish what waits and close the file; idempotent."""

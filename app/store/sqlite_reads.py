@@ -3,7 +3,7 @@
 import math
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, get_args
 
 import msgspec
 
@@ -114,6 +114,14 @@ def find_updates(connection: sqlite3.Connection, states: Sequence[TurnState], li
     query = """SELECT * FROM updates WHERE state IN (SELECT value FROM json_each(?))
                ORDER BY seq LIMIT ?"""
     return _records(connection.execute(query, (_json(states), limit)), UpdateRecord, "updates")
+
+
+def unreadable_updates(connection: sqlite3.Connection, limit: int) -> tuple[SetAside, ...]:
+    """Read the rows without an end that are no update: open ones, and those whose state or `open` is none."""
+    query = """SELECT * FROM updates WHERE open IS NOT 0
+               OR coalesce(state, '') NOT IN (SELECT value FROM json_each(?)) ORDER BY seq LIMIT ?"""
+    _, bad = _records(connection.execute(query, (_json(get_args(TurnState)), limit)), UpdateRecord, "updates")
+    return bad
 
 
 def read_stats(connection: sqlite3.Connection, skills: Sequence[str]) -> StatsBatch:

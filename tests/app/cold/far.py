@@ -8,6 +8,7 @@ from actors.actor import Actor
 from actors.stores import SessionStore, SkillStatsStore, StoreMeter
 from actors.warm_ports import WarmStore
 from app.store.database import Database
+from contracts.skills import SetAside
 from tests.trips import Trips
 
 AnyActor = Actor[Any]
@@ -59,6 +60,10 @@ class FarDatabase:
 
     async def missing_indexes(self) -> tuple[str, ...]:
         """None: it is a file."""
+        return ()
+
+    async def unreadable_updates(self, limit: int) -> tuple[SetAside, ...]:
+        """None."""
         return ()
 
     async def close(self) -> None:

@@ -1,5 +1,6 @@
 """What `firstlight doctor` proves of the records: each end with its reason, each turn with its ticket."""
 
+import sqlite3
 from pathlib import Path
 
 import msgspec
@@ -94,3 +95,38 @@ async def test_an_update_without_a_ticket_is_lost(
     assert [("updates/7:99", "the document is missing")] == [
         (each.file, each.reason) for each in found.set_aside
     ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["state = 'garbled'", "state = NULL", "body = NULL", "chat = 'x'", "accepted_at = NULL", "open = 7"],
+)
+async def test_an_update_that_nobody_can_read_is_a_finding(healthy: Patient, change: str) -> None:
+    """I1: nobody will ever work it, so that it has no end, whatever has become of the row."""
+    await healthy.accept(1)
+    await healthy.accept(2, 501)
+    by_hand(healthy, f"""UPDATE updates SET {change} WHERE "update" = 2""")  # noqa: S608 made here
+    found = await examine(healthy.database)
+    assert (False, ["updates/7:2"]) == (found.ok, [each.file for each in found.set_aside])
+
+
+async def test_a_document_that_nobody_can_read_is_a_finding(
+    request: pytest.FixtureRequest, tmp_path: Path, emulator: Emulator, project: str
+) -> None:
+    """In Firestore as well."""
+    async with (
+        firestore_patient(request, tmp_path) as patient,
+        google_client(project, emulator.host) as google,
+    ):
+        await patient.accept(1)
+        await google.document("updates/7:1").update({"state": "garbled"})
+        found = await examine(patient.database)
+    assert (False, ["updates/7:1"]) == (found.ok, [each.file for each in found.set_aside])
+
+
+def by_hand(patient: Patient, statement: str) -> None:
+    """Change the file as no version of ours does."""
+    connection = sqlite3.connect(patient.environ["FIRSTLIGHT_STORE"].removeprefix("sqlite:///"))
+    connection.execute(statement)
+    connection.commit()
+    connection.close()

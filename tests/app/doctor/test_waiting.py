@@ -9,6 +9,7 @@ from actors.stores import LeaseRecord, SessionStore, SkillStatsStore, StoreMeter
 from actors.warm_ports import WarmStore
 from app.doctor import Findings, examine
 from app.store.database import Database
+from contracts.skills import SetAside
 from tests.app.doctor.kit import AGO_S, Patient
 from tests.app.store.records import lease, step
 
@@ -130,6 +131,10 @@ class _Ahead(Database):
         return await self._database.now() + self._ahead_s
 
     async def missing_indexes(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    async def unreadable_updates(self, limit: int) -> tuple[SetAside, ...]:
         """None."""
         return ()
 
