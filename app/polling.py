@@ -64,7 +64,7 @@ class Polling:
             try:
                 fetched = await self._gateway.client.get_updates(offset)
                 await asyncio.gather(*(self._take_all(lane) for lane in lanes(fetched)))
-                offset = max((update.update_id + 1 for update in fetched), default=offset)
+                offset = offset_after(fetched)
             except TokenRefused as error:
                 log.error("telegram_token_refused", error=str(error))
                 self.refused.set()
@@ -83,6 +83,15 @@ class Polling:
             if (await self._intake.take(body)).durable:
                 return
             await asyncio.sleep(RETRY_S)
+
+
+def offset_after(fetched: Sequence[Polled]) -> int:
+    """The offset to ask with next, which confirms what was fetched; 0, which confirms nothing, once that is done.
+
+    An empty answer has confirmed all before it. After a week without updates Telegram numbers them anew (Bot API
+    `Update`), perhaps from a lower id on, and asked from the old offset on it would forget them unseen.
+    """
+    return max((update.update_id + 1 for update in fetched), default=0)
 
 
 def lanes(fetched: Sequence[Polled]) -> list[list[bytes]]:

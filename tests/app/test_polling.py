@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from app.polling import lanes
+from app.polling import lanes, offset_after
 from app.telegram.methods import Polled
 
 GROUP = -50
@@ -40,3 +40,9 @@ def test_chats_do_not_wait_for_one_another() -> None:
     """A group's message that waits holds up no other chat, and none of the unreadable ones."""
     waiting, other, odd = polled(1, "/help@thebot"), polled(2, "hi", chat=5), Polled(3, b"{}")
     assert [[waiting.body], [other.body], [odd.body]] == lanes([waiting, other, odd])
+
+
+def test_ids_that_begin_anew_are_asked_for() -> None:
+    """A3: what was fetched is confirmed by the next call; after an empty answer a lower id is not passed over."""
+    assert 3 == offset_after([polled(2, "hi"), polled(1, "hi")])
+    assert 0 == offset_after([])
