@@ -1,5 +1,6 @@
 """`chaos`: faults from a seed, in a simulation or on a plane, and whether every promise was kept."""
 
+import math
 import sys
 from contextlib import nullcontext
 from typing import Final, TextIO
@@ -33,6 +34,13 @@ def _kinds(context: click.Context, _option: click.Parameter, names: str) -> tupl
     return chosen
 
 
+def _number(_context: click.Context, _option: click.Parameter, given: float | None) -> float | None:
+    """NaN is within every range."""
+    if given is not None and math.isnan(given):
+        raise click.BadParameter("nan is no number")
+    return given
+
+
 @click.command()
 @click.option(
     "--target",
@@ -53,11 +61,16 @@ def _kinds(context: click.Context, _option: click.Parameter, names: str) -> tupl
 )
 @click.option(
     "--minutes",
-    type=click.FloatRange(min=0.1),
+    type=click.FloatRange(0.1, 100_000.0),  # some months: more is a slip, and infinity has no end
+    callback=_number,
     help="Simulated ones (default 10); on a plane real ones (default 0.5), and then until all has an end.",
 )
 @click.option(
-    "--intensity", type=click.FloatRange(min=0.0), default=1.0, help="Multiplies how often faults come."
+    "--intensity",
+    type=click.FloatRange(0.0, 1_000.0),
+    callback=_number,
+    default=1.0,
+    help="Multiplies how often faults come.",
 )
 @click.option("--only", default="", callback=_kinds, metavar="KIND,...", help="Inject these faults only.")
 @click.option("--without", default="", callback=_kinds, metavar="KIND,...", help="Do not inject these.")

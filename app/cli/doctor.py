@@ -108,13 +108,13 @@ async def _opened(chosen: Settings, *, read_only: bool) -> AsyncIterator[Databas
 
 
 def _insist_on_a_store(chosen: Settings, place: Place) -> None:
-    """A mistyped path would open a new file, in which surely nothing is lost; and Modal works on no file of ours."""
+    """A mistyped path or an empty file would become a new store, in which nothing is lost; Modal works on no file."""
     address = chosen.require_store()
     if place.kind == "modal" and isinstance(address, SqliteAddress):
         fail(
             "set FIRSTLIGHT_STORE to firestore://PROJECT, as in the secret firstlight-store: doctor looks into it"
         )
-    if isinstance(address, SqliteAddress) and not address.path.exists():
+    if isinstance(address, SqliteAddress) and not (address.path.exists() and address.path.stat().st_size):
         fail(f"there is no store at {address.path}: set FIRSTLIGHT_STORE to the service's own")
 
 

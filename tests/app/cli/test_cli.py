@@ -93,6 +93,9 @@ def test_a_wrong_setting_is_one_line(
         (("eat",), "No such command 'eat' (see `firstlight --help`)"),
         (("skills", "show"), "Missing argument 'NAME' (see `firstlight skills show --help`)"),
         (("replay", "--connections"), "Option '--connections' requires an argument"),
+        (("chaos", "--minutes", "inf", "--store", "none"), "Invalid value for '--minutes': inf is not in"),
+        (("chaos", "--minutes", "nan", "--store", "none"), "Invalid value for '--minutes': nan is no number"),
+        (("chaos", "--intensity", "nan", "--store", "none"), "Invalid value for '--intensity': nan is no"),
         (("warm", "nobody"), "no actor named 'nobody'; there are SkillRegistryActor, SessionCacheActor"),
     ],
 )

@@ -105,6 +105,16 @@ async def test_looking_changes_no_file(healthy: Patient, tmp_path: Path) -> None
     assert before == (tmp_path / "doctor.db").read_bytes()
 
 
+def test_an_empty_file_is_no_healthy_store(tmp_path: Path) -> None:
+    """Whatever cut it to nothing, what was in it is not proven to be there; and it is not made into a store."""
+    (tmp_path / "empty.db").touch()
+    environ = {"FIRSTLIGHT_STORE": f"sqlite:///{tmp_path / 'empty.db'}", "TELEGRAM_BOT_TOKEN": ""}
+    ended = CliRunner().invoke(cli, ["doctor", "--json"], env=environ)
+    assert (1, "") == (ended.exit_code, ended.stdout)
+    assert "there is no store at" in ended.stderr
+    assert 0 == (tmp_path / "empty.db").stat().st_size
+
+
 async def _doctor(patient: Patient, *words: str) -> Result:
     environ: dict[str, str | None] = {"TELEGRAM_BOT_TOKEN": None, "COLUMNS": "200", **patient.environ}
     return await asyncio.to_thread(CliRunner().invoke, cli, ["doctor", *words], env=environ)
