@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from google.protobuf.message import DecodeError
 from modal_proto import api_pb2
 
 from app.plane.calls import Answers
 from app.plane.containers import Container
 from app.plane.definition import with_options
-from app.plane.errors import exhausted
+from app.plane.definition_check import Definition
+from app.plane.errors import exhausted, malformed
 from app.plane.functions import Function, Functions
 from app.plane.ids import Ids
 from app.plane.options import Options
@@ -60,7 +62,7 @@ class Pools:
         """FunctionBindParams: the pool of these parameters and options; raises UNIMPLEMENTED for what it can't have."""
         function = self.functions.get(request.function_id)
         options = request.function_options.SerializeToString(deterministic=True)
-        key = (function.id, bytes(request.serialized_params), options)
+        key = (function.id, _in_order(function.live, request.serialized_params), options)
         if key not in self._keys:
             with_options(function.live, request.function_options)  # nothing is kept of what is refused
             pool_id = self.ids.make("fu")
@@ -89,3 +91,18 @@ class Pools:
         if len(self._pools) >= self.options.most_pools:
             raise exhausted(f"pools than {len(self._pools)}")
         self._pools[pool_id] = pool
+
+
+# ---------------------------------------------------------------- helpers
+
+
+def _in_order(definition: Definition, params: bytes) -> bytes:
+    """The same parameters by name: the client keeps its caller's order, and the same values are one pool."""
+    if definition.class_parameter_info.format != api_pb2.ClassParameterInfo.PARAM_SERIALIZATION_FORMAT_PROTO:
+        return bytes(params)
+    try:
+        values = api_pb2.ClassParameterSet.FromString(params)
+    except DecodeError:
+        raise malformed(f"the parameters of {definition.function_name} can't be read") from None
+    ordered = sorted(values.parameters, key=lambda value: value.name)
+    return api_pb2.ClassParameterSet(parameters=ordered).SerializeToString(deterministic=True)

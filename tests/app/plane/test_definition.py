@@ -10,7 +10,7 @@ from modal_proto import api_pb2
 from app.plane import Plane
 from app.plane.calls import Answers
 from app.plane.definition import with_options
-from app.plane.definition_check import KNOWN, KNOWN_OPTIONS, check
+from app.plane.definition_check import KNOWN, KNOWN_OPTIONS, Definition, check
 from app.plane.functions import Functions
 from app.plane.ids import Ids
 from app.plane.options import Options
@@ -110,19 +110,39 @@ async def test_options_that_would_do_something_else_are_refused_where_they_are_a
     asked: dict[str, Any], told: str
 ) -> None:
     """In the same line; and no pool is made for them."""
-    ids, options = Ids(), Options()
-    functions = Functions(ids, _no_address)
-    pools = Pools(options, ids, functions, Answers(options), lambda _: None)
-    announced = api_pb2.FunctionPrecreateRequest(function_name="some")
-    function = functions.get((await functions.precreate(announced)).function_id)
-    function.live = F(function_name="some")
+    pools, function_id = await _deployed(F(function_name="some"))
     request = api_pb2.FunctionBindParamsRequest(
-        function_id=function.id, function_options=api_pb2.FunctionOptions(**asked)
+        function_id=function_id, function_options=api_pb2.FunctionOptions(**asked)
     )
     with pytest.raises(GRPCError) as refused:
         await pools.bind(request)
     assert f"firstlight's plane does not know {told}, which some asks for" == refused.value.message
     assert [] == list(pools)
+
+
+async def test_the_same_parameters_are_one_pool_whatever_their_order() -> None:
+    """The client writes them in the order in which its caller does; two pools would be two owners."""
+    parameters = api_pb2.ClassParameterInfo(
+        format=api_pb2.ClassParameterInfo.PARAM_SERIALIZATION_FORMAT_PROTO
+    )
+    pools, function_id = await _deployed(F(function_name="some", class_parameter_info=parameters))
+    first = api_pb2.ClassParameterValue(name="a", type=api_pb2.PARAM_TYPE_INT, int_value=1)
+    second = api_pb2.ClassParameterValue(name="b", type=api_pb2.PARAM_TYPE_INT, int_value=2)
+    for values in ([first, second], [second, first]):
+        given = api_pb2.ClassParameterSet(parameters=values).SerializeToString()
+        await pools.bind(api_pb2.FunctionBindParamsRequest(function_id=function_id, serialized_params=given))
+    assert 1 == len(list(pools))
+
+
+async def _deployed(definition: Definition) -> tuple[Pools, str]:
+    """The pools of one function, with its id."""
+    ids, options = Ids(), Options()
+    functions = Functions(ids, _no_address)
+    pools = Pools(options, ids, functions, Answers(options), lambda _: None)
+    announced = api_pb2.FunctionPrecreateRequest(function_name=definition.function_name)
+    function = functions.get((await functions.precreate(announced)).function_id)
+    function.live = definition
+    return pools, function.id
 
 
 async def _no_address(_: object) -> str:
