@@ -22,6 +22,10 @@ PER_HOP: Final = frozenset(
     ("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade")
 )
 
+REPLACED: Final = PER_HOP | {"x-forwarded-for"}
+NOT_ASKED_FOR: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+"""What aiohttp adds by itself: who did not ask for a compressed answer can't read one."""
+
 
 class Proxy:
     """Sends requests to the containers of a server's pool."""
@@ -63,8 +67,8 @@ class Proxy:
 
     async def _forward(self, container: Container, request: web.Request) -> web.StreamResponse:
         assert self._client is not None
-        headers = {name: value for name, value in request.headers.items() if name.lower() not in PER_HOP}
-        headers["X-Forwarded-For"] = request.remote or ""
+        headers = [(name, value) for name, value in request.headers.items() if name.lower() not in REPLACED]
+        headers.append(("X-Forwarded-For", request.remote or ""))
         url = URL(f"http://127.0.0.1:{container.port}{request.raw_path}", encoded=True)
         try:
             async with self._client.request(
@@ -72,6 +76,7 @@ class Proxy:
                 url,
                 data=request.content if request.can_read_body else None,
                 headers=headers,
+                skip_auto_headers=NOT_ASKED_FOR,
                 allow_redirects=False,
             ) as answer:
                 return await _answer(request, answer)

@@ -61,6 +61,22 @@ async def test_without_a_container_it_answers_503_and_starts_one(
     assert ("POST", "/a/b?c=%20d", "body") == (document["method"], document["path"], document["body"])
 
 
+async def test_a_container_sees_the_headers_that_were_sent_and_no_others(
+    front: Deployed, http: aiohttp.ClientSession
+) -> None:
+    """One that comes twice comes twice, and an answer is not compressed for somebody who did not ask for that."""
+    await keep(front, 1)
+    sent = [("X-Twice", "1"), ("X-Twice", "2")]
+    unsent = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+    async with http.post(
+        front.plane.address("Front"), data=b"body", headers=sent, skip_auto_headers=unsent
+    ) as answer:
+        seen = (await answer.json())["headers"]
+    host = front.plane.address("Front").removeprefix("http://")
+    ours = [["Host", host], ["X-Forwarded-For", "127.0.0.1"], ["Content-Length", "4"]]
+    assert sorted([*ours, *map(list, sent)]) == sorted(seen)
+
+
 async def test_its_address_is_what_the_client_says(front: Deployed) -> None:
     """`Server.get_url()` gives it."""
     server: Any = modal.Server.from_name("toy", "Front", client=front.client)

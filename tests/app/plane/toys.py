@@ -195,5 +195,6 @@ class Front:
     async def answer(self, request):
         await asyncio.sleep(float(request.query.get("seconds", 0)))
         body = await request.text()
-        return web.json_response({"pid": os.getpid(), "method": request.method, "path": request.path_qs, "body": body})
+        seen = {"method": request.method, "path": request.path_qs, "body": body}
+        return web.json_response({"pid": os.getpid(), "headers": list(request.headers.items()), **seen})
 """
