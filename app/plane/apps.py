@@ -21,6 +21,7 @@ log = structlog.get_logger(__name__)
 
 ENVIRONMENT: Final = "main"
 LASTING: Final = (api_pb2.APP_STATE_DEPLOYED, api_pb2.APP_STATE_DETACHED)  # these outlive their client
+PASSING: Final = (api_pb2.APP_STATE_EPHEMERAL, api_pb2.APP_STATE_DETACHED)  # of a `modal run` or `serve`
 KEPT: Final = 100  # stopped apps, for `modal app list` and the logs
 
 
@@ -43,6 +44,11 @@ class App:
     def is_stopped(self) -> bool:
         """Whether it takes no more calls."""
         return self.state == api_pb2.APP_STATE_STOPPED
+
+    @property
+    def label(self) -> str:
+        """Its name in addresses: a `modal run` does not take those of the deployed app."""
+        return f"{self.name}-dev" if self.state in PASSING else self.name
 
     @property
     def lifecycle(self) -> Any:
@@ -88,6 +94,11 @@ class Apps:
         app = self.get(app_id)
         if app.is_stopped:
             raise stopped(app.name)
+
+    def has(self, function: Function) -> bool:
+        """Whether it is part of an app that runs."""
+        app = self._apps.get(function.app_id)
+        return app is not None and not app.is_stopped and function.id in app.functions.values()
 
     def layout(self, app_id: str) -> Any:
         """What of an app can be looked up (api_pb2.AppLayout)."""

@@ -88,7 +88,7 @@ class Plane:
         self.blobs = Blobs(folder / "blobs", ids, self.options.most_blob_bytes)
         self.proxy = Proxy(self._pool_of, self.options.request_s)
         self.web = Web(self.options.web_ports, self.proxy.serve)
-        self.functions = Functions(ids, self.web.address)
+        self.functions = Functions(ids, self._address)
         self.launcher = Launcher(
             self.options,
             ids,
@@ -224,8 +224,10 @@ class Plane:
         return self.calling.scheduled(pool)
 
     def _pool_of(self, function: Function) -> Pool | None:
-        app = self.apps.get(function.app_id)
-        return None if app.is_stopped else self.pools.of(function)
+        return self.pools.of(function) if self.apps.has(function) else None
+
+    async def _address(self, function: Function) -> str:
+        return await self.web.address(function, self.apps.get(function.app_id).label)
 
     def _printed(self, container: Container, descriptor: int, text: str) -> None:
         function = container.pool.function

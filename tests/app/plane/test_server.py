@@ -83,6 +83,23 @@ async def test_its_address_is_what_the_client_says(front: Deployed) -> None:
     assert front.plane.address("Front") == await server.get_url.aio()
 
 
+async def test_apps_with_a_server_of_one_name_have_an_address_each(
+    front: Deployed, http: aiohttp.ClientSession
+) -> None:
+    """Another app does not take the requests of the first; a server that it has no more is not started again."""
+    first = front.plane.address("Front")
+    await front.deploy(SERVER.replace('App("toy")', 'App("other")'), name="other")
+    other: Any = modal.Server.from_name("other", "Front", client=front.client)
+    address = await other.get_url.aio()
+    assert first != address
+    await front.deploy('import modal\napp = modal.App("other")', name="other")
+    before = len(front.plane.containers("Front"))
+    async with http.get(address) as answer:
+        assert 503 == answer.status
+    assert before == len(front.plane.containers("Front"))
+    assert first == front.plane.address("Front")
+
+
 async def test_several_containers_of_one_port_share_the_requests(
     front: Deployed, http: aiohttp.ClientSession
 ) -> None:
