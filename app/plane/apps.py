@@ -8,6 +8,7 @@ from typing import Any, Final
 import structlog
 from modal_proto import api_pb2
 
+from app.plane.containers import now_s
 from app.plane.definition_check import check_environment
 from app.plane.errors import missing, stopped, unknown
 from app.plane.functions import Function, Functions
@@ -36,6 +37,8 @@ class App:
     deployed_at: float = 0.0
     stopped_at: float = 0.0
     version: int = 0
+    heard_at: float = field(default_factory=now_s)
+    """When its client last said that it is there."""
     functions: dict[str, str] = field(default_factory=dict)
     """Function ids by tag."""
     classes: dict[str, str] = field(default_factory=dict)
@@ -74,6 +77,8 @@ class Apps:
     logs: Logs
     settled: Callable[[], None]
     """Called when what is deployed has changed."""
+    unheard_s: float
+    """After which a client counts as gone."""
     _apps: dict[str, App] = field(default_factory=dict)
     _deployed: dict[str, str] = field(default_factory=dict)
 
@@ -202,6 +207,18 @@ class Apps:
         app = self.get(request.app_id)
         if app.state not in LASTING:
             self.stop(app)
+
+    async def heartbeat(self, request: Any) -> None:
+        """AppHeartbeat."""
+        self.get(request.app_id).heard_at = now_s()
+
+    def tick(self) -> None:
+        """End what a client left behind that was killed: it could not say that it goes."""
+        late = now_s() - self.unheard_s
+        for app in list(self._apps.values()):
+            if app.state == api_pb2.APP_STATE_EPHEMERAL and app.heard_at < late:
+                log.warning("client_unheard", app=app.name, within_s=self.unheard_s)
+                self.stop(app)
 
     async def stop_by_id(self, request: Any) -> None:
         """AppStop."""

@@ -35,6 +35,8 @@ class Options:
     """What a cancelled input gets before its container is killed."""
     scaledown_s: float = 60.0
     """How long an idle container lives when the function does not say."""
+    unheard_s: float = 60.0
+    """How long an app of `modal run` outlives its client's last heartbeat, of which there is one in 15 s."""
     request_s: float = 300.0
     """The longest request through the proxy."""
     crash_first_s: float = 0.5

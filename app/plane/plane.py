@@ -104,7 +104,14 @@ class Plane:
         self.pools = Pools(self.options, ids, self.functions, self.answers, self.launcher.launch)
         self.schedules = Schedules(self._scheduled)
         self.apps = Apps(
-            ids, self.functions, self.pools, self.schedules, self.volumes, self.logs, self.launcher.sweep
+            ids,
+            self.functions,
+            self.pools,
+            self.schedules,
+            self.volumes,
+            self.logs,
+            self.launcher.sweep,
+            self.options.unheard_s,
         )
         self.faults = Faults(self.launcher.running, self.pools.named)
         self.calling = Calling(ids, self.apps, self.pools, self.answers, self.faults)
@@ -211,6 +218,7 @@ class Plane:
     async def _ticking(self) -> None:
         while True:
             await asyncio.sleep(self.options.tick_s)
+            self.apps.tick()
             for pool in self.pools:
                 pool.tick()
 

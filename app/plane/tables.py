@@ -36,7 +36,7 @@ def shared_table(plane: "Plane") -> dict[str, Unary]:
         "AppPublish": apps.publish,
         "AppClientDisconnect": _empty(apps.disconnect),
         "AppStop": _empty(apps.stop_by_id),
-        "AppHeartbeat": _nothing,
+        "AppHeartbeat": _empty(apps.heartbeat),
         "AppList": apps.list,
         "AppFetchLogs": plane.logs.fetch,
         "AppCountLogs": plane.logs.count,
@@ -109,10 +109,6 @@ async def _auth_token(_: Any) -> Any:
     parts = [{"alg": "none"}, {"exp": time.time() + TOKEN_S}]
     encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts]
     return api_pb2.AuthTokenGetResponse(token=f"{'.'.join(encoded)}.none")
-
-
-async def _nothing(_: Any) -> Empty:
-    return Empty()
 
 
 def _empty(handler: Callable[[Any], Awaitable[None]]) -> Unary:

@@ -3,11 +3,14 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from modal_proto import api_pb2
 
-from app.plane import Options
+from app.plane import Options, Plane
+from app.plane.tables import shared_table
 from tests.app.plane.kit import Deployed, running, until
 from tests.app.plane.toys import TOY
 
@@ -107,6 +110,20 @@ async def test_a_run_ends_with_its_client(toy: Deployed) -> None:
     assert "twice that is 42" in printed
     listed = json.loads(await toy.modal("app", "list", "--json"))
     assert {"deployed", "stopped"} == {app["state"] for app in listed}
+
+
+async def test_a_run_ends_although_its_client_was_killed(tmp_path: Path) -> None:
+    """A client that does not say that it goes is missed, and one that is heard of is not; a deploy has none."""
+    plane = Plane(tmp_path, Options(unheard_s=0.04))
+    heard, missed, deployed = [
+        (await plane.apps.create(api_pb2.AppCreateRequest(description="some", app_state=state))).app_id
+        for state in (api_pb2.APP_STATE_EPHEMERAL, api_pb2.APP_STATE_EPHEMERAL, api_pb2.APP_STATE_DEPLOYED)
+    ]
+    await asyncio.sleep(0.05)
+    await shared_table(plane)["AppHeartbeat"](api_pb2.AppHeartbeatRequest(app_id=heard))
+    plane.apps.tick()
+    stopped = [app_id for app_id in (heard, missed, deployed) if plane.apps.get(app_id).is_stopped]
+    assert [missed] == stopped
 
 
 async def test_a_forced_fault_runs_one_container_too_many(toy: Deployed) -> None:
