@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from grpclib.exceptions import GRPCError
@@ -73,6 +74,34 @@ def test_a_cron_line_that_never_comes_true_is_refused() -> None:
     """Rather than waited for."""
     with pytest.raises(ValueError, match="never"):
         Cron.parse("0 0 31 6 *").after(NOON)
+
+
+@pytest.mark.parametrize(
+    ("line", "now", "fold", "pause_h"),
+    [
+        ("0 4 * * *", datetime(2026, 3, 29, 1, 30), 0, 1.5),
+        ("0 4 * * *", datetime(2026, 10, 25, 1, 30), 0, 3.5),
+        ("30 2 * * *", datetime(2026, 10, 25, 2, 10), 1, 24 + 1 / 3),
+        ("0 0 1 * *", datetime(2026, 10, 25, 0, 0), 0, 7 * 24 + 1),
+        ("* * 1 * *", datetime(2026, 10, 25, 0, 0), 0, 7 * 24 + 1),
+        ("*/30 * * * *", datetime(2026, 3, 29, 1, 30), 0, 0.5),
+        ("*/30 * * * *", datetime(2026, 10, 25, 2, 30), 0, 0.5),
+        ("*/30 * * * *", datetime(2026, 10, 25, 2, 30), 1, 0.5),
+    ],
+)
+def test_a_cron_line_keeps_to_its_zones_clocks_when_they_are_set(
+    line: str, now: datetime, fold: int, pause_h: float
+) -> None:
+    """Once a day is once, at that hour, on a day of 23 hours and on one of 25; what runs oftener goes on."""
+    schedule = api_pb2.Schedule(cron=api_pb2.Schedule.Cron(cron_string=line, timezone="Europe/Berlin"))
+    there = now.replace(tzinfo=ZoneInfo("Europe/Berlin"), fold=fold)
+    assert pause_h * 3600 == pytest.approx(pause_s(schedule, there), abs=0.1)
+
+
+def test_a_schedule_never_runs_before_its_minute() -> None:
+    """It would run again in it: uvloop counts whole milliseconds, and wakes up to one early."""
+    schedule = api_pb2.Schedule(cron=api_pb2.Schedule.Cron(cron_string="* * * * *"))
+    assert 30.001 < pause_s(schedule, NOON) < 30.1
 
 
 def test_a_period_adds_its_parts_up() -> None:
