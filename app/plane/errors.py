@@ -4,6 +4,7 @@ GRPCError
 ├─ UNIMPLEMENTED       this plane does not know it: do not retry
 ├─ INVALID_ARGUMENT    it can't be read: do not retry
 ├─ NOT_FOUND           no such app, function, secret or call: do not retry
+├─ ALREADY_EXISTS      what was to be made is there: do not retry
 ├─ FAILED_PRECONDITION the app is stopped: do not retry
 └─ RESOURCE_EXHAUSTED  a bound of the plane: retry later
 """
@@ -25,6 +26,11 @@ def malformed(what: str) -> GRPCError:
 def missing(what: str) -> GRPCError:
     """Nobody made it, or it is gone."""
     return GRPCError(Status.NOT_FOUND, what)
+
+
+def existing(what: str) -> GRPCError:
+    """It was to be made, and not to be found."""
+    return GRPCError(Status.ALREADY_EXISTS, f"{what} already exists")
 
 
 def stopped(app: str) -> GRPCError:

@@ -8,7 +8,7 @@ from typing import Any
 from modal_proto import api_pb2
 
 from app.plane.definition_check import check_environment
-from app.plane.errors import missing
+from app.plane.errors import existing, missing
 from app.plane.ids import Ids
 
 Variables = Mapping[str, str]
@@ -27,8 +27,12 @@ class Secrets:
     async def get_or_create(self, request: Any) -> Any:
         """SecretGetOrCreate: find one by its name, or keep the one that is given."""
         check_environment(request)
-        name = request.deployment_name
-        if request.env_dict or request.object_creation_type:
+        name, how = request.deployment_name, request.object_creation_type
+        if name in self._names and how == api_pb2.OBJECT_CREATION_TYPE_CREATE_FAIL_IF_EXISTS:
+            raise existing(f"Secret '{name}'")
+        if name in self._names and how == api_pb2.OBJECT_CREATION_TYPE_CREATE_IF_MISSING:
+            return api_pb2.SecretGetOrCreateResponse(secret_id=self._names[name])
+        if request.env_dict or how:
             return api_pb2.SecretGetOrCreateResponse(secret_id=self._keep(name, request.env_dict))
         if name not in self._names:
             raise missing(f"Secret '{name}' is not among the plane's: give it with --secret or --secrets")

@@ -9,7 +9,7 @@ from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2
 
 from app.plane.definition_check import check_environment
-from app.plane.errors import missing, unknown
+from app.plane.errors import existing, missing, unknown
 from app.plane.ids import Ids
 
 
@@ -26,6 +26,10 @@ class Volumes:
         name = request.deployment_name
         if not re.fullmatch(r"[\w][\w.-]*", name):
             raise unknown(f"a volume without a name, or one called {name!r}")
+        if request.object_creation_type == api_pb2.OBJECT_CREATION_TYPE_CREATE_FAIL_IF_EXISTS and self._has(
+            name
+        ):
+            raise existing(f"Volume '{name}'")
         volume_id = next((known for known, called in self._names.items() if called == name), "")
         if not volume_id:
             self._open(name, create=bool(request.object_creation_type))
@@ -57,10 +61,12 @@ class Volumes:
         return {key: _moved(value, folders) for key, value in environ.items()}
 
     def _open(self, name: str, *, create: bool) -> None:
-        folder = self._folder / name
-        if not create and not folder.is_dir():
+        if not create and not self._has(name):
             raise missing(f"Volume '{name}' not found")
-        folder.mkdir(parents=True, exist_ok=True)
+        (self._folder / name).mkdir(parents=True, exist_ok=True)
+
+    def _has(self, name: str) -> bool:
+        return (self._folder / name).is_dir()
 
 
 def _moved(value: str, folders: Mapping[str, Path]) -> str:

@@ -155,6 +155,40 @@ async def test_secrets_come_from_a_file_by_name(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("how", "value"),
+    [
+        (api_pb2.OBJECT_CREATION_TYPE_CREATE_IF_MISSING, "old"),
+        (api_pb2.OBJECT_CREATION_TYPE_CREATE_OVERWRITE_IF_EXISTS, "new"),
+        (api_pb2.OBJECT_CREATION_TYPE_CREATE_FAIL_IF_EXISTS, ""),
+    ],
+)
+async def test_a_secret_that_is_there_is_kept_replaced_or_refused(
+    how: "api_pb2.ObjectCreationType.ValueType", value: str
+) -> None:
+    """As the client asks: `allow_existing`, `--force`, or neither."""
+    secrets = Secrets(Ids(), {"some": {"KEY": "old"}})
+    request = api_pb2.SecretGetOrCreateRequest(
+        deployment_name="some", env_dict={"KEY": "new"}, object_creation_type=how
+    )
+    if value:
+        found = await secrets.get_or_create(request)
+        assert {"KEY": value} == secrets.variables(found.secret_id)
+    else:
+        with pytest.raises(GRPCError, match="Secret 'some' already exists"):
+            await secrets.get_or_create(request)
+
+
+async def test_a_volume_that_is_there_is_not_made_again(tmp_path: Path) -> None:
+    """`modal volume create` says so, also when it was made on another day."""
+    request = api_pb2.VolumeGetOrCreateRequest(
+        deployment_name="some", object_creation_type=api_pb2.OBJECT_CREATION_TYPE_CREATE_FAIL_IF_EXISTS
+    )
+    await Volumes(tmp_path, Ids()).get_or_create(request)
+    with pytest.raises(GRPCError, match="Volume 'some' already exists"):
+        await Volumes(tmp_path, Ids()).get_or_create(request)
+
+
 async def test_variables_lead_to_a_volumes_folder(tmp_path: Path) -> None:
     """A path at or below the mount, and no other text."""
     volumes = Volumes(tmp_path, Ids())
