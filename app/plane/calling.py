@@ -7,7 +7,7 @@ from modal_proto import api_pb2
 
 from app.plane.apps import Apps
 from app.plane.calls import Answers, Call
-from app.plane.errors import unknown
+from app.plane.errors import missing, unknown
 from app.plane.faults import Faults
 from app.plane.ids import Ids
 from app.plane.pools import Pool
@@ -33,6 +33,7 @@ class Calling:
             raise unknown("Function.map")
         pool = self.pools.get(request.function_id)
         self.apps.must_run(pool.function.app_id)
+        _must_have(pool, request.pipelined_inputs[0].input.method_name)
         scripted = await self.faults.before(pool.name)
         call = self.put(pool, request.pipelined_inputs[0].input, request.function_call_invocation_type)
         self.faults.after(pool.name, scripted)
@@ -101,3 +102,10 @@ class Calling:
         settings = self.pools.get(request.function_id).settings
         configuration = api_pb2.AutoscalerConfiguration(settings=settings)
         return api_pb2.FunctionGetSchedulingParamsResponse(autoscaler_configuration=configuration)
+
+
+def _must_have(pool: Pool, method: str) -> None:
+    """Refuse what a handle of another deploy may ask for: it would end each container that takes it."""
+    methods = pool.definition.method_definitions
+    if methods and method not in methods:
+        raise missing(f"no method '{method}' in {pool.name}, which has {', '.join(sorted(methods))}")

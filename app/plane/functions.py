@@ -35,14 +35,17 @@ class Function:
 
     @property
     def metadata(self) -> Any:
-        """What handles know of it (api_pb2.FunctionHandleMetadata)."""
-        newest = self.draft or (self.live if self.version else self.announced)
-        return metadata(self.id, self.app_id, newest, self.url)
+        """What handles know of it (api_pb2.FunctionHandleMetadata), and nothing of a deploy that failed."""
+        return self.described(self.live if self.version else self.draft or self.announced)
 
     @property
     def summary(self) -> Any:
         """Its definition for whoever looks it up (api_pb2.FunctionData)."""
         return summary(self.live)
+
+    def described(self, definition: Definition) -> Any:
+        """The same, were it so defined."""
+        return metadata(self.id, self.app_id, definition, self.url)
 
     def publish(self, version: int) -> None:
         """The draft is in force."""
@@ -86,7 +89,9 @@ class Functions:
             function = Function(self._ids.make("fu"), request.app_id, request)
             self._functions[function.id] = function
         function.announced = request
-        return api_pb2.FunctionPrecreateResponse(function_id=function.id, handle_metadata=function.metadata)
+        return api_pb2.FunctionPrecreateResponse(
+            function_id=function.id, handle_metadata=function.described(request)
+        )
 
     async def create(self, request: Any) -> Any:
         """FunctionCreate: its definition, in force from AppPublish on."""
@@ -100,7 +105,7 @@ class Functions:
         return api_pb2.FunctionCreateResponse(
             function_id=function.id,
             function=definition,
-            handle_metadata=function.metadata,
+            handle_metadata=function.described(definition),
             function_data=summary(definition),
         )
 

@@ -8,6 +8,8 @@ import modal
 import modal.exception
 import pytest
 import pytest_asyncio
+from grpclib.exceptions import GRPCError
+from modal_proto import api_pb2
 
 from app.plane import Options
 from tests.app.plane.kit import Deployed, running, until
@@ -80,6 +82,23 @@ async def test_what_the_plane_does_not_know_is_refused_by_name(toy: Deployed) ->
         [_ async for _ in toy.cls("Counter")(name="large").add.map.aio([1, 2])]
     with pytest.raises(modal.exception.UnimplementedError, match="does not know QueueGetOrCreate"):
         await modal.Queue.from_name("some", create_if_missing=True).hydrate.aio(client=toy.client)
+
+
+async def test_a_method_that_is_not_deployed_is_refused_by_name(toy: Deployed) -> None:
+    """A container that took it would end, with all that it runs; and a deploy that was refused promises nothing."""
+    more = TOY.replace(
+        "    async def echo(", "    async def later(self): ...\n\n    @modal.method()\n    async def echo("
+    )
+    refused = f'{more}\n@app.function(gpu="A100")\ndef gpu(): ...\n'
+    (toy.home / "more.py").write_text(refused)
+    code, _ = await toy.run("deploy", "more.py")
+    assert 1 == code
+    with pytest.raises(modal.exception.NotFoundError):
+        await toy.cls("Counter")().later.remote.aio()
+    asked = api_pb2.FunctionPutInputsItem(input=api_pb2.FunctionInput(method_name="later"))
+    pool = toy.plane.pools.named("Counter")[0].id
+    with pytest.raises(GRPCError, match="no method 'later' in Counter, which has add, echo, fail"):
+        await toy.plane.calling.start(api_pb2.FunctionMapRequest(function_id=pool, pipelined_inputs=[asked]))
 
 
 async def test_a_killed_containers_inputs_run_elsewhere(toy: Deployed) -> None:
