@@ -1,6 +1,7 @@
 """The plane: everything it consists of, put together, started and stopped."""
 
 import asyncio
+import os
 import secrets as random_secrets
 import socket
 from contextlib import AsyncExitStack
@@ -17,6 +18,7 @@ from app.plane.calls import Answers
 from app.plane.code import Code
 from app.plane.containers import Container
 from app.plane.faults import Faults
+from app.plane.folder import hold
 from app.plane.functions import Function, Functions
 from app.plane.http2 import Answer
 from app.plane.ids import Ids
@@ -79,6 +81,7 @@ class Plane:
         self._token_secret = self.options.token_secret or f"as-{random_secrets.token_hex(16)}"
         self._server: Server | None = None
         self._port = 0
+        self._held = AsyncExitStack()
         self._tick: asyncio.Task[None] | None = None
 
         self.logs = Logs(self.options.most_log_lines, listener)
@@ -158,7 +161,8 @@ class Plane:
         return max(pool.most_seen for pool in self.pools.named(function))
 
     async def start(self) -> None:
-        """Serve; raises OSError for a port that is taken."""
+        """Serve; raises OSError for a port that is taken, or a folder."""
+        self._held.callback(os.close, hold(self._folder))
         try:
             await self._open()
         except BaseException:
@@ -196,6 +200,7 @@ class Plane:
         for pool in self.pools:
             pool.retired = True
         async with AsyncExitStack() as closing:
+            closing.push_async_callback(self._held.aclose)
             closing.push_async_callback(self.proxy.close)
             closing.push_async_callback(self.web.close)
             closing.push_async_callback(self._close_server)

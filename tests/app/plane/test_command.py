@@ -11,6 +11,7 @@ from subprocess import PIPE
 
 import pytest
 
+from app.plane import Plane
 from tests import commands
 from tests.app.plane.kit import DEPLOY_S
 from tests.commands import is_alive
@@ -97,3 +98,12 @@ async def test_a_wrong_argument_is_told_in_one_line(
     async with commanded(tmp_path, *arguments) as plane:
         _, error = await plane.communicate()
     assert (code, 1, True) == (plane.returncode, error.decode().count("\n"), told in error.decode())
+
+
+async def test_a_folder_has_one_plane_at_a_time(tmp_path: Path) -> None:
+    """A second one would remove the code of the first one's containers; after its end there may be another."""
+    async with Plane(tmp_path):
+        with pytest.raises(OSError, match="another plane runs in this folder"):
+            await Plane(tmp_path).start()
+    async with Plane(tmp_path):
+        pass
