@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,6 +12,7 @@ from modal_proto import api_pb2
 FOLLOW_S: Final = 55.0  # the client's own pause between two requests
 POLL_S: Final = 0.1
 BUCKETS_MOST: Final = 10_000
+CHARACTERS_MOST: Final = 16 << 20  # of each app: many pieces are short, but one may have a pipe's buffer full
 
 Listener = Callable[["Line"], None]
 
@@ -33,10 +34,13 @@ class Line:
 class Logs:
     """Lines by app."""
 
-    def __init__(self, most: int, listener: Listener | None = None) -> None:
-        """`listener` sees every line as it comes."""
-        self._most, self._listener = most, listener
+    def __init__(
+        self, most: int, listener: Listener | None = None, *, most_characters: int = CHARACTERS_MOST
+    ) -> None:
+        """Both bound what is kept of an app; `listener` sees every line as it comes."""
+        self._most, self._most_characters, self._listener = most, most_characters, listener
         self._lines: dict[str, deque[Line]] = {}
+        self._characters: Counter[str] = Counter()
         self._number = 0
         self._ended: set[str] = set()
 
@@ -46,7 +50,11 @@ class Logs:
         """Keep some."""
         self._number += 1
         line = Line(self._number, app_id, function_id, function, container_id, descriptor, time.time(), text)
-        self._lines.setdefault(app_id, deque(maxlen=self._most)).append(line)
+        kept = self._lines.setdefault(app_id, deque())
+        kept.append(line)
+        self._characters[app_id] += len(text)
+        while len(kept) > self._most or self._characters[app_id] > self._most_characters:
+            self._characters[app_id] -= len(kept.popleft().text)
         if self._listener is not None:
             self._listener(line)
 
@@ -57,6 +65,7 @@ class Logs:
     def forget(self, app_id: str) -> None:
         """Nobody asks for it any more."""
         self._lines.pop(app_id, None)
+        self._characters.pop(app_id, None)
         self._ended.discard(app_id)
 
     def lines(self, app_id: str) -> list[Line]:

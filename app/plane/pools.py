@@ -145,6 +145,7 @@ class Pool:
         """A new definition is in force: overrides end, and old containers are replaced."""
         self._overrides = api_pb2.AutoscalerSettings()
         self._scaling, self.failures, self._not_before = None, 0, 0.0
+        self.queue.deployed()
         self.reconcile()
 
     def retire(self) -> None:

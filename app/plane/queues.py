@@ -116,6 +116,12 @@ class Queue:
             call.retries = 0
             self.settle(call, result)
 
+    def deployed(self) -> None:
+        """A new definition is in force: answer what waits for a method that it no longer has."""
+        for call in [*self.waiting, *self._resting]:
+            if not _has_method(self.definition(), call):
+                self._drop(call)
+
     # ------------------------------------------------------------ helpers
 
     def _match(self) -> None:
@@ -132,8 +138,11 @@ class Queue:
 
     def _next(self, container: Container) -> Call | None:
         """Take out the oldest that may run there: not where an attempt of it still runs, since a cancellation
-        names an input and would hit both."""
+        names an input and would hit both; and not in a container of before the deploy that brought its method."""
+        old = container.definition is not self.definition()
         for call in self.waiting:
+            if old and not _has_method(container.definition, call):
+                continue
             if not any((call.input_id, attempt) in container.active for attempt in range(call.attempt)):
                 self.waiting.remove(call)
                 return call
@@ -206,20 +215,41 @@ class Queue:
 
     def _again(self, call: Call) -> None:
         self._resting.discard(call)
-        if not call.done:
+        if call.done:
+            return
+        if _has_method(self.definition(), call):
             self.waiting.append(call)
             self._match()
-            self.changed()
+        else:
+            self._drop(call)
+        self.changed()
 
     def _lost(self, call: Call) -> None:
         call.stop_timer()
         call.container = None
         call.losses += 1
+        if not _has_method(self.definition(), call):
+            self._drop(call)
+            return
         if call.losses <= self.limits.redeliveries:
             self.waiting.appendleft(call)
             return
         why = f"{call.losses} containers ended under this input"
         self.settle(call, failed(Status.GENERIC_STATUS_INTERNAL_FAILURE, why))
+
+    def _drop(self, call: Call) -> None:
+        """Answer a call that nobody could run."""
+        if call in self.waiting:
+            self.waiting.remove(call)
+        call.retries = 0
+        why = f"{self.name} has no method '{call.payload.method_name}' any more"
+        self.settle(call, failed(Status.GENERIC_STATUS_TERMINATED, why))
+
+
+def _has_method(definition: Definition, call: Call) -> bool:
+    """Whether what is deployed so can run it; a function has no methods, and runs all."""
+    methods = definition.method_definitions
+    return not methods or call.payload.method_name in methods
 
 
 def _runs(call: Call, container: Container, attempt: int) -> bool:

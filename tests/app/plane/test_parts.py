@@ -259,6 +259,14 @@ async def test_code_stays_in_its_folder_and_is_what_its_digest_says(tmp_path: Pa
         code.lay_out([mount.mount_id])
 
 
+def test_logs_keep_no_more_than_they_may_hold() -> None:
+    """However long the pieces are."""
+    logs = Logs(most=3, most_characters=10)
+    for text in ("four", "long line", "a"):
+        logs.add("ap-1", "fu-1", "Some", "ta-1", api_pb2.FILE_DESCRIPTOR_STDOUT, text)
+    assert ["long line", "a"] == [line.text for line in logs.lines("ap-1")]
+
+
 async def test_logs_keep_the_last_lines_of_each_app(tmp_path: Path) -> None:
     """And give those that are asked for."""
     logs = Logs(most=3)

@@ -62,12 +62,14 @@ class Ward:
         """Those that start or are ready."""
         return [container for container in self.started if container.state in ALIVE]
 
-    def call(self) -> Call:
-        """Call the function; raises RESOURCE_EXHAUSTED and NOT_FOUND."""
+    def call(self, method: str = "") -> Call:
+        """Call the function, or a method of the class; raises RESOURCE_EXHAUSTED and NOT_FOUND."""
         self._calls += 1
         retries = self.pool.definition.retry_policy.retries
         number = self._calls
-        call = Call(f"fc-{number}", f"in-{number}", self.pool, api_pb2.FunctionInput(), 0, retries)
+        call = Call(
+            f"fc-{number}", f"in-{number}", self.pool, api_pb2.FunctionInput(method_name=method), 0, retries
+        )
         self.pool.put(call)
         self.answers.add(call)
         return call
