@@ -12,7 +12,8 @@ from typing import Final, TypeVar
 
 import structlog
 
-from actors.ports import COARSE_S
+from actors.ports import COARSE_S, Unreachable
+from actors.stores import StoreError
 
 log = structlog.get_logger(__name__)
 
@@ -141,6 +142,8 @@ class Tasks:
     async def _run(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
         try:
             await work()
+        except (Unreachable, StoreError) as away:  # no defect: it was asked for, and is found again
+            log.warning("background_failed", task=name, error=str(away))
         except Exception:  # the stated outcome: nobody awaits this task, so that its failure is logged here
             log.exception("background_failed", task=name)
 

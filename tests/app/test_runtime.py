@@ -9,6 +9,8 @@ import threading
 import pytest
 from structlog.testing import capture_logs
 
+from actors.ports import Unreachable
+from actors.stores import StoreDown
 from app.runtime import SystemChance, SystemClock, Tasks
 
 
@@ -47,6 +49,21 @@ async def test_a_failure_is_logged_with_its_name() -> None:
         tasks.spawn("warm again", fail)
         await tasks.drain(1.0)
     assert [(line["event"], line["task"]) for line in logs] == [("background_failed", "warm again")]
+
+
+@pytest.mark.parametrize("away", [Unreachable("stopping"), StoreDown("locked")])
+async def test_who_is_away_is_told_of_in_a_line(away: Exception) -> None:
+    """A store that is locked, an actor that stops: the operator has no use for a traceback."""
+
+    async def ask() -> None:
+        raise away
+
+    tasks = Tasks()
+    with capture_logs() as logs:
+        tasks.spawn("write lease", ask)
+        await tasks.drain(1.0)
+    told = {"event": "background_failed", "task": "write lease", "error": str(away), "log_level": "warning"}
+    assert [told] == logs
 
 
 async def test_what_does_not_end_is_cancelled_at_the_deadline() -> None:
