@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -12,6 +12,7 @@ from actors.coherence import SKILL_STALE_S
 from actors.conversation import extend
 from actors.stores import SessionRecord, TurnWrite, UpdateRecord
 from app.chaos.causes import Causes
+from app.chaos.lives import Life, Piece, why_unknown
 from app.chaos.telling import Telling
 from app.chaos.trace import Trace
 from contracts.turns import Chunk, Session
@@ -35,31 +36,6 @@ class Violation(msgspec.Struct, frozen=True):
     promise: str
     at_s: float
     detail: str
-
-
-@dataclass(slots=True)
-class Piece:
-    """A planned chunk by the mark in its text: whose it is, how often Telegram showed it, how far its sender got."""
-
-    update: str
-    index: int
-    visible: int = 0
-    begun: bool = False
-    doubtful: bool = False
-
-
-@dataclass(slots=True)
-class Life:
-    """What the ledger keeps of an update."""
-
-    chat: int
-    state: str = ""
-    reason: str = ""
-    ended: bool = False
-    marks: tuple[str, ...] = ()
-    chunks: tuple[str, ...] = ()
-    shown: list[int] = field(default_factory=list)
-    committed_at: float = 0.0
 
 
 @dataclass(slots=True)
@@ -250,7 +226,7 @@ class Ledger:
         found: Counter[str] = Counter()
         for piece in self.pieces.values():
             if self.lives[piece.update].chunks[piece.index] == "unknown":
-                found[_why_unknown(piece)] += 1
+                found[why_unknown(piece)] += 1
         return found
 
     # ------------------------------------------------------------ reads
@@ -336,12 +312,6 @@ class Ledger:
         life = self.lives[update]
         if life.committed_at and self._now() - life.committed_at > UNSENT_S:
             self.broke("I1 bounded", f"{update} has been waiting since {life.committed_at:.0f} s to be sent")
-
-
-def _why_unknown(piece: Piece) -> str:
-    if piece.doubtful:
-        return "outcome not known"
-    return "sent, not recorded" if piece.begun else "marked, not begun"
 
 
 def mark_of(text: str) -> str:
