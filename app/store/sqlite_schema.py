@@ -74,7 +74,14 @@ _ADDITIONS: Final = {
 CREATE TABLE IF NOT EXISTS waits (
     chat INTEGER PRIMARY KEY, update_key TEXT NOT NULL, wait_s REAL NOT NULL, told_at REAL NOT NULL
 );
-"""
+""",
+    "warm_pieces": """
+-- Parts of the images' manifests (slot -1) and blobs, each of the write that `warm_images` names or of one under way.
+CREATE TABLE IF NOT EXISTS warm_pieces (
+    name TEXT, operation TEXT, slot INTEGER, part INTEGER, version INTEGER, body BLOB,
+    PRIMARY KEY (name, operation, slot, part)
+);
+""",
 }
 """Tables that a program which does not know them may leave alone. They raise no version, as a deploy's old processes
 work on the file beside its new ones; those also write `leases` by position, so that it keeps its columns."""

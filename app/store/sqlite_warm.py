@@ -1,19 +1,15 @@
-"""Warm images, and what has changed since, in SQLite: one row for the manifest and one for each blob."""
+"""Warm images, and what has changed since, in SQLite: an image goes in piece by piece, between the turns' writes."""
 
 import asyncio
-import sqlite3
+from contextlib import suppress
 from functools import partial
-from typing import Final
 
-from actors.stores import StoreMeter, VersionConflict
+from actors.stores import StoreError, StoreMeter, VersionConflict
 from actors.warm_ports import CHANGES_BYTES_MOST, SessionChanges, StoredImage, WarmStore
+from app.store import sqlite_pieces as pieces
 from app.store.sqlite import Adapter, SqliteDatabase
 from app.store.sqlite_reads import changed_sessions
-from app.store.sqlite_writer import Commit
-from app.store.warm_images import check_image, count_of, operation_of, set_aside
-
-_READ: Final = "SELECT version, blobs, manifest FROM warm_images WHERE name = ?"
-_WRITE: Final = "INSERT OR REPLACE INTO warm_images VALUES (?, ?, ?, ?, ?)"
+from app.store.warm_images import check_image, operation_of
 
 
 class SqliteWarmStore(Adapter, WarmStore):
@@ -30,14 +26,25 @@ class SqliteWarmStore(Adapter, WarmStore):
 
     async def read_image(self, name: str) -> StoredImage | None:
         """Read manifest and blobs in one snapshot, off the event loop."""
-        return await self._read(partial(_read_image, name=name), _documents)
+        return await self._read(partial(pieces.read_image, name=name), _documents)
 
     async def write_image(self, name: str, image: StoredImage) -> int:
-        """Write manifest and blobs in one commit, at the image's version."""
+        """Write the pieces one after another, then the image's head in a commit that compares its version.
+
+        Leftovers that the head does not name are deleted at the end; what a fault leaves, by the next image.
+        """
         check_image(name, image)
         operation = await asyncio.to_thread(operation_of, image)
-        write = partial(_write_image, name=name, image=image, operation=operation)
-        return await self._write(write, lambda _: _documents(image))
+        try:
+            await self._put_pieces(name, image, operation)
+        except StoreError:
+            self._meter.write(0)
+            raise
+        flip = partial(pieces.flip, name=name, operation=operation, image=image)
+        version = await self._write(flip, lambda _: _documents(image))
+        with suppress(StoreError):  # the image is written, and who asked for that is told so
+            await self._sweep(name, pieces.Head(version, operation))
+        return version
 
     async def changed_sessions(self, shard: int, since: int, limit: int) -> SessionChanges:
         """Read the sessions whose version is above `since`, and the newest version, in one snapshot."""
@@ -46,44 +53,19 @@ class SqliteWarmStore(Adapter, WarmStore):
             lambda found: len(found.sessions) + len(found.set_aside),
         )
 
+    async def _put_pieces(self, name: str, image: StoredImage, operation: str) -> None:
+        """Write each in a commit of its own, unless they are there or would be in vain."""
+        head = await self._database.read(partial(pieces.read_head, name=name))
+        if head.operation == operation:
+            return
+        if head.version != image.version:
+            raise VersionConflict("image")
+        for piece in pieces.pieces_of(image):
+            await self._database.write(partial(pieces.put, name=name, operation=operation, piece=piece))
 
-def _read_image(connection: sqlite3.Connection, name: str) -> StoredImage | None:
-    row = connection.execute(_READ, (name,)).fetchone()
-    if row is None:
-        return None
-    version, count, manifest = row
-    if not isinstance(manifest, bytes):
-        set_aside(name, "its manifest is no bytes")
-    blobs = dict(connection.execute("SELECT slot, body FROM warm_blobs WHERE name = ?", (name,)).fetchall())
-    return StoredImage(
-        manifest=_bytes(manifest),
-        blobs=tuple(_bytes(blobs.get(slot)) for slot in range(count_of(count))),
-        version=_version(version),
-    )
-
-
-def _write_image(commit: Commit, name: str, image: StoredImage, operation: str) -> int:
-    query = "SELECT version, operation FROM warm_images WHERE name = ?"
-    version, newest = commit.connection.execute(query, (name,)).fetchone() or (0, None)
-    if newest == operation:
-        return _version(version)
-    if _version(version) != image.version:
-        raise VersionConflict("image")
-    row = (name, commit.version, operation, len(image.blobs), image.manifest)
-    commit.connection.execute(_WRITE, row)
-    commit.connection.execute("DELETE FROM warm_blobs WHERE name = ?", (name,))
-    blobs = ((name, slot, blob) for slot, blob in enumerate(image.blobs))
-    commit.connection.executemany("INSERT INTO warm_blobs VALUES (?, ?, ?)", blobs)
-    return commit.version
-
-
-def _version(stored: object) -> int:
-    """A version, 0 where a hand or a fault has spoilt it, so that the next write replaces the row."""
-    return stored if isinstance(stored, int) else 0
-
-
-def _bytes(stored: object) -> bytes:
-    return stored if isinstance(stored, bytes) else b""
+    async def _sweep(self, name: str, head: pieces.Head) -> None:
+        while await self._database.write(partial(pieces.sweep, name=name, head=head)):
+            pass  # one commit each, so that turns come in between
 
 
 def _documents(image: StoredImage | None) -> int:

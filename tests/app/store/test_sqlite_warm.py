@@ -75,8 +75,8 @@ async def test_a_file_of_version_1_is_upgraded(
     assert (b"session", 1, 4) == (chat.session.body, len(chat.open_updates), changes.watermark)
     assert chat.lease is not None
     assert (chat.session,) == changes.sessions
-    assert 5 == await warm.write_image(NAME, IMAGE)
-    assert (SCHEMA_VERSION, {"warm_images", "warm_blobs", "waits"}) == schema(old)
+    assert changes.watermark < await warm.write_image(NAME, IMAGE)
+    assert (SCHEMA_VERSION, {"warm_images", "warm_blobs", "warm_pieces", "waits"}) == schema(old)
 
 
 async def test_many_databases_upgrade_one_file(old: Path) -> None:
@@ -124,16 +124,18 @@ async def test_a_tombstone_outlives_every_image(path: Path, sessions: SqliteSess
 @pytest.mark.parametrize(
     ("poison", "manifest", "blobs"),
     [
-        ("UPDATE warm_images SET manifest = 'text'", b"", IMAGE.blobs),
-        ("UPDATE warm_images SET manifest = NULL", b"", IMAGE.blobs),
+        ("UPDATE warm_pieces SET body = 'text' WHERE slot = -1", b"", IMAGE.blobs),
+        ("DELETE FROM warm_pieces WHERE slot = -1", b"", IMAGE.blobs),
         ("UPDATE warm_images SET blobs = 'x'", b"manifest", IMAGE.blobs + (b"",) * (BLOBS_MOST - 3)),
         ("UPDATE warm_images SET blobs = -1", b"manifest", IMAGE.blobs + (b"",) * (BLOBS_MOST - 3)),
         ("UPDATE warm_images SET version = 'x'", b"manifest", IMAGE.blobs),
         ("UPDATE warm_images SET version = NULL", b"manifest", IMAGE.blobs),
-        ("DELETE FROM warm_blobs WHERE slot = 1", b"manifest", (b"one", b"", b"three")),
-        ("UPDATE warm_blobs SET body = 5 WHERE slot = 2", b"manifest", (b"one", b"two", b"")),
-        ("UPDATE warm_blobs SET slot = 'x' WHERE slot = 2", b"manifest", (b"one", b"two", b"")),
-        ("DELETE FROM warm_blobs", b"manifest", (b"", b"", b"")),
+        ("DELETE FROM warm_pieces WHERE slot = 1", b"manifest", (b"one", b"", b"three")),
+        ("UPDATE warm_pieces SET body = 5 WHERE slot = 2", b"manifest", (b"one", b"two", b"")),
+        ("UPDATE warm_pieces SET slot = 'x' WHERE slot = 2", b"manifest", (b"one", b"two", b"")),
+        ("DELETE FROM warm_pieces", b"", (b"", b"", b"")),
+        ("UPDATE warm_images SET operation = NULL", b"", (b"", b"", b"")),
+        ("UPDATE warm_images SET manifest = 'text'", b"", (b"", b"", b"")),
     ],
 )
 async def test_a_spoilt_image_comes_with_what_is_there(
