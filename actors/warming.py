@@ -111,25 +111,34 @@ class Warmer:
         self._clock, self._chance, self._background = clock, chance, background
         self._deadline_s = deadline_s
         self._running: asyncio.Task[WarmReport] | None = None
+        self._waiting: asyncio.Task[WarmReport] | None = None
         self._retry_wanted = self._retrying = self._stopped = self._exhausted = False
         self._retry: asyncio.Task[object] | None = None
         self.last: WarmReport | None = None
         self.degraded, self.denied = "", False
 
     async def run(self, *, force: bool = False) -> WarmReport:
-        """Give the report of the pass under way, or of a new one; with `force` always of a new one."""
-        if self._running is not None and not force:
-            return await asyncio.shield(self._running)
-        self._running = asyncio.create_task(self._after(self._running), name=f"warm {self._actor}")
+        """Give the report of the pass under way, or of a new one; with `force` always of one that begins later.
+
+        However many ask, one pass runs and one waits: all that ask while it waits share it.
+        """
+        if self._running is None:
+            self._running = self._begin(None)
+        elif force:
+            self._waiting = self._waiting or self._begin(self._running)
+            return await asyncio.shield(self._waiting)
         return await asyncio.shield(self._running)
 
     async def stop(self) -> None:
         """Cancel what runs, and what would run later."""
         self._stopped = True
-        ending = [task for task in (self._retry, self._running) if task is not None]
+        ending = [task for task in (self._retry, self._running, self._waiting) if task is not None]
         for task in ending:
             task.cancel()
         await asyncio.gather(*ending, return_exceptions=True)
+
+    def _begin(self, earlier: asyncio.Task[WarmReport] | None) -> asyncio.Task[WarmReport]:
+        return asyncio.create_task(self._after(earlier), name=f"warm {self._actor}")
 
     async def _after(self, earlier: asyncio.Task[WarmReport] | None) -> WarmReport:
         if earlier is not None:
@@ -137,8 +146,10 @@ class Warmer:
         try:
             return await self._pass()
         finally:
-            if self._running is asyncio.current_task():
-                self._running = None
+            self._running, self._waiting = (
+                self._waiting,
+                None,
+            )  # at once, so that nobody begins another beside it
 
     async def _pass(self) -> WarmReport:
         tally = Tally(self._clock)

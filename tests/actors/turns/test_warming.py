@@ -1,6 +1,7 @@
 """Warming passes: deadline, joining, force, retries, and the truth table of their status."""
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 
@@ -81,6 +82,47 @@ async def test_force_starts_afresh_after_the_one_under_way() -> None:
     await asyncio.sleep(0.5)
     forced = await under_way.run(force=True)
     assert (plan.ran, plan.at[1] - plan.at[0], await first is not forced) == (2, 1.0, True)
+
+
+async def test_many_who_force_share_the_pass_that_has_not_begun() -> None:
+    """However many, one runs and one waits; each gets a pass that began after it had asked."""
+    plan = Passes()
+    under_way = warmer(plan)
+    first = asyncio.create_task(under_way.run())
+    await asyncio.sleep(0.5)
+    reports = await asyncio.gather(*(under_way.run(force=True) for _ in range(200)))
+    assert (2, 1) == (plan.ran, len(set(map(id, reports))))
+    assert await first is not reports[0]
+
+
+async def test_who_forces_while_a_forced_pass_runs_gets_the_next() -> None:
+    """The one that waited has begun by then, also for who asks in the moment between the two."""
+    plan, began = Passes(), list[tuple[float, float]]()
+    under_way = warmer(plan)
+
+    async def force(at_s: float) -> None:
+        await asyncio.sleep(at_s)
+        asked_at, ran = asyncio.get_running_loop().time(), plan.ran
+        await under_way.run(force=True)
+        began.append((asked_at, plan.at[ran]))
+
+    await asyncio.gather(*(force(at_s) for at_s in (0.0, 0.5, 1.0, 1.5, 2.0)))
+    assert all(asked_at <= began_at for asked_at, began_at in began)
+    assert 1.0 == min(later - earlier for earlier, later in pairwise(plan.at))
+    assert plan.ran <= 4
+
+
+async def test_a_stop_ends_the_pass_that_waits() -> None:
+    """Nothing of it runs later."""
+    plan = Passes()
+    under_way = warmer(plan)
+    passes = [asyncio.create_task(under_way.run(force=True)) for _ in range(3)]
+    await asyncio.sleep(0.5)
+    await under_way.stop()
+    outcomes = await asyncio.gather(*passes, return_exceptions=True)
+    assert [asyncio.CancelledError] * 3 == [type(outcome) for outcome in outcomes]
+    await asyncio.sleep(5.0)
+    assert 1 == plan.ran
 
 
 async def test_a_caller_who_gives_up_leaves_the_pass_running() -> None:
