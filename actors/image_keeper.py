@@ -4,16 +4,16 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from heapq import merge
 from typing import Final, NamedTuple
 
 import structlog
 
 from actors import image
-from actors.image import RAW_MOST, Blob, ImageRefused, Manifest, Packed, Row
+from actors.image import Blob, ImageRefused, Manifest, Packed
+from actors.image_rows import hottest
 from actors.ports import Background, Clock
 from actors.refs import shard_of
-from actors.sessions import SLICE, ShardSessions, Taken
+from actors.sessions import ShardSessions, Taken
 from actors.stores import SessionRecord, StoreError, StoreExhausted, StoreTooLarge, VersionConflict
 from actors.warm_ports import BLOBS_MOST, SessionChanges, StoredImage, WarmStore
 
@@ -36,7 +36,6 @@ IDLE_S: Final = 1_800.0  # between two looks at the changes when nothing happens
 CHANGED_SHARE: Final = 0.1  # of what is held: less is no reason to write all of it anew
 SHED_S: Final = 60.0  # a quota is counted by the minute
 CLOSE_S: Final = 5.0  # of the 30 s that a container gets to stop
-RAW_ROOM: Final = BLOBS_MOST * RAW_MOST  # how much of it fits, packing tells
 
 
 class Moment(NamedTuple):
@@ -74,7 +73,7 @@ class ImageKeeper:
         self._most_blobs = BLOBS_MOST
         self._watermark: int | None = None
         self._asked = Moment(0.0, 0.0)
-        self._since = self._tried_at = 0.0
+        self._since = self._tried_at = self._written_at = 0.0
         self._shed_until = float("-inf")
         self._version: int | None = None
         self._generation = self._layout = self._heard_of = 0
@@ -113,7 +112,9 @@ class ImageKeeper:
 
     def found(self, stored: StoredImage | None, manifest: Manifest | None) -> None:
         """The stored image was read; None for a manifest that was set aside, so that it is soon replaced."""
-        self._version = stored.version if stored is not None else 0
+        version = stored.version if stored is not None else 0
+        if version != self._version:  # nobody knows yet whom it holds
+            self._version, self._sessions.imaged = version, None
         self._spoilt = stored is not None and manifest is None
         if manifest is not None:
             self._generation = manifest.generation
@@ -139,7 +140,7 @@ class ImageKeeper:
     def start(self) -> None:
         """Begin to keep the image; idempotent."""
         if self._living is None:
-            self._tried_at = self._clock.monotonic_s()
+            self._tried_at = self._written_at = self._clock.monotonic_s()
             self._living = asyncio.create_task(self._live(), name=f"keep {self.name}")
 
     async def close(self) -> None:
@@ -173,7 +174,7 @@ class ImageKeeper:
         if now < self._shed_until and not urgent:
             return False
         idle = len(self._sessions) > 0 and now >= self._asked.monotonic_s + IDLE_S
-        return urgent or idle or self._changed_enough()
+        return urgent or idle or self._is_late() or self._changed_enough()
 
     def _is_behind(self) -> bool:
         """Whether so much changes that the next image would have to do without what was not read since."""
@@ -184,6 +185,10 @@ class ImageKeeper:
         """Whether the stored image holds what it should not, or may hold it."""
         return self._spoilt or (self._sessions.forgotten and self._version != 0)
 
+    def _is_late(self) -> bool:
+        """Whether a chat was forgotten that another owner's image may hold, and none was written here for long."""
+        return self._sessions.erased and self._clock.monotonic_s() >= self._written_at + IDLE_S
+
     def _changed_enough(self) -> bool:
         return len(self._sessions.changed) >= max(self._changes, CHANGED_SHARE * len(self._sessions))
 
@@ -191,7 +196,7 @@ class ImageKeeper:
         self._tried_at = self._clock.monotonic_s()
         try:
             await self._listen()
-            if self._is_urgent() or self._changed_enough():
+            if self._is_urgent() or self._is_late() or self._changed_enough():
                 await self._write()
         except StoreError as error:
             self._failed(error)
@@ -222,8 +227,9 @@ class ImageKeeper:
         limit = self.newest if mark is None else CHANGES_MOST
         changes = await self._images.changed_sessions(self.shard, mark or 0, limit)
         await self.heard(changes, asked)
-        if not all(each.body for each in changes.sessions):
-            self._sessions.forgotten = True
+        for each in changes.sessions:
+            if not each.body:
+                self._sessions.note_forgotten(each.chat)
 
     async def _write(self) -> None:
         """Replace the stored image, if it is the one known here."""
@@ -232,6 +238,7 @@ class ImageKeeper:
         await self._empty_strays()
         changed, self._sessions.changed, self._heard_of = self._sessions.changed, set(), 0
         forgotten, self._sessions.forgotten = self._sessions.forgotten, False
+        erased, self._sessions.erased = self._sessions.erased, False
         written = False
         try:
             written = await self._replace()
@@ -239,10 +246,12 @@ class ImageKeeper:
             if not written:
                 self._sessions.still_changed(changed)
                 self._sessions.forgotten = self._sessions.forgotten or forgotten
+                self._sessions.erased = self._sessions.erased or erased
 
     async def _replace(self) -> bool:
         version, self._version = self._version, None  # not known, should the answer get lost
-        packed = await self._pack()
+        self._sessions.imaged = None  # whoever is forgotten from here on may be in it
+        packed, chats = await self._pack()
         try:
             self._version = await self._write_what_fits(packed, version or 0)
         except VersionConflict:  # another owner wrote it: the next round looks at it first
@@ -250,6 +259,7 @@ class ImageKeeper:
             log.info("warm_image_of_another_owner", shard=self.shard)
             return False
         self._generation, self._spoilt = self._generation + 1, False
+        self._sessions.imaged, self._written_at = chats, self._clock.monotonic_s()
         self._count("images_written")
         return True
 
@@ -291,13 +301,11 @@ class ImageKeeper:
                 log.warning("warm_image_halved", shard=self.shard, blobs=self._most_blobs, error=str(error))
                 packed = packed.cut(self._most_blobs)
 
-    async def _pack(self) -> Packed:
+    async def _pack(self) -> tuple[Packed, frozenset[int]]:
+        """An image, and the chats that it may hold."""
         mark, asked = self._watermark or 0, self._asked  # of now: a warming pass may move them meanwhile
-        packing, notes, blobs = (
-            image.pack_blobs(await self._hottest(self._since)),
-            list[Blob](),
-            list[bytes](),
-        )
+        rows = await hottest(self._sessions, self._since)
+        packing, notes, blobs = image.pack_blobs(rows), list[Blob](), list[bytes]()
         while len(blobs) < self._most_blobs:
             packed = await self._background.compute(partial(next, packing, None))
             if packed is None:
@@ -313,36 +321,4 @@ class ImageKeeper:
             made_at=asked.unix_s,
             blobs=tuple(notes),
         )
-        return Packed(manifest, tuple(blobs))
-
-    async def _hottest(self, since: float) -> list[Row]:
-        """The sessions that an image may have room for, by their scores, in slices of work."""
-        rows, room = list[Row](), RAW_ROOM
-        for number, chat in enumerate(
-            merge(*await self._sorted(), key=self._sessions.scores.get, reverse=True)
-        ):
-            if number % SLICE == 0:
-                await asyncio.sleep(0)
-            row = self._row(chat, since)
-            if row is None:
-                continue
-            room -= row.room()
-            if room < 0:
-                break
-            rows.append(row)
-        return rows
-
-    async def _sorted(self) -> list[list[int]]:
-        """The chats of L1 in runs, each sorted: to sort all of them at once would take tens of milliseconds."""
-        chats, runs = self._sessions.chats(), list[list[int]]()
-        for first in range(0, len(chats), 4 * SLICE):
-            part = chats[first : first + 4 * SLICE]
-            runs.append(sorted(part, key=self._sessions.scores.get, reverse=True))
-            await asyncio.sleep(0)
-        return runs
-
-    def _row(self, chat: int, since: float) -> Row | None:
-        held = self._sessions.held_since(chat, since)
-        if held is None:
-            return None
-        return Row(chat, held.version, held.revision, self._sessions.scores.get(chat), held.body)
+        return Packed(manifest, tuple(blobs)), frozenset(row.chat for row in rows)

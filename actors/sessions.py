@@ -39,8 +39,9 @@ class ShardSessions:
     """L1 of one shard's sessions, the port `Sessions` of its turns.
 
     `doubts` counts how often a session was unlearned. `changed` are the chats whose session was written or
-    forgotten since somebody emptied it; `forgotten` says that a session was forgotten since then. `scores`
-    tell which sessions are worth keeping.
+    forgotten since somebody emptied it. `imaged` are the chats that the stored image may hold, None while nobody
+    knows; `forgotten` says that one of these was forgotten since then, `erased` that one of the others was.
+    `scores` tell which sessions are worth keeping.
     """
 
     def __init__(
@@ -64,7 +65,8 @@ class ShardSessions:
         self._unproven: set[int] = set()
         self.doubts = 0
         self.changed: set[int] = set()
-        self.forgotten = False
+        self.imaged: frozenset[int] | None = None
+        self.forgotten = self.erased = False
 
     def __len__(self) -> int:
         """Count what is held, the known absences among it."""
@@ -146,6 +148,14 @@ class ShardSessions:
         for chat in chats_of(changes.set_aside):
             self._cache.remove(chat)
 
+    def note_forgotten(self, chat: int) -> None:
+        """The chat's session was forgotten: the image is to forget it soon if it holds it, and its score goes."""
+        if self.imaged is None or chat in self.imaged:
+            self.forgotten = True
+        else:
+            self.erased = True
+        self.scores.drop(chat)
+
     def begin_anew(self) -> None:
         """Some changes were missed: what is being read this moment is not taken over."""
         self.doubts += 1
@@ -213,7 +223,7 @@ class ShardSessions:
         if found is None:
             return Versioned(value=None)
         if not found.body:
-            self._forget(chat)
+            self.note_forgotten(chat)
         return Versioned(value=found.body or None, version=found.version)
 
     def _note_change(self, session: SessionRecord) -> None:
@@ -222,11 +232,7 @@ class ShardSessions:
         if len(self.changed) < MAX_REVISIONS:
             self.changed.add(session.chat)
         if not session.body:
-            self._forget(session.chat)
-
-    def _forget(self, chat: int) -> None:
-        self.forgotten = True
-        self.scores.drop(chat)
+            self.note_forgotten(session.chat)
 
     def _note_revision(self, chat: int, revision: int) -> None:
         """Remember it with the session; a forgotten one costs a read."""

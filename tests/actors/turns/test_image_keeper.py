@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from actors.image_keeper import BEHIND, CLOSE_S, FORGET_S, PAUSE_S, SHED_S, TICK_S
+from actors.image_keeper import BEHIND, CLOSE_S, FORGET_S, IDLE_S, PAUSE_S, SHED_S, TICK_S
 from actors.score import Scores
 from actors.sessions import SLICE
 from actors.stores import StoreExhausted
@@ -72,6 +72,48 @@ async def test_over_quota_what_was_forgotten_leaves_the_image_all_the_same(world
     await world.ask(ForgetChat(chat=7))
     await asyncio.sleep(FORGET_S + TICK_S)
     assert 7 not in imaged(world)
+
+
+async def test_who_writes_and_forgets_all_day_costs_no_images(world: World) -> None:
+    """Of a chat that the image does not hold there is nothing to erase soon, however often it is forgotten."""
+    await wrote(world, range(30))
+    await asyncio.sleep(SOON_S)
+    for _ in range(80):
+        await wrote(world, [999])
+        await world.ask(ForgetChat(chat=999))
+        await asyncio.sleep(FORGET_S)
+    assert 1 == world.now.store.calls["write_image"]
+
+
+async def test_who_is_forgotten_while_an_image_is_written_leaves_it_soon(world: World) -> None:
+    """It may hold the chat by then: nobody knows whom it holds until it is stored."""
+    await wrote(world, range(30))
+    await asyncio.sleep(SOON_S)
+    await wrote(world, range(30, 60))
+    world.now.store.latency_s = 1.0
+    writing = asyncio.create_task(world.now.shard._keeper._write())
+    await asyncio.sleep(0.5)
+    world.now.store.latency_s = 0.0
+    await world.ask(ForgetChat(chat=40))
+    await writing
+    assert 40 in imaged(world)
+    await asyncio.sleep(PAUSE_S)
+    assert 40 not in imaged(world)
+
+
+async def test_who_is_forgotten_leaves_another_owners_image_too(world: World) -> None:
+    """One was written and its owner killed: what is not known here to hold the chat is replaced within IDLE_S."""
+    await wrote(world, range(30))
+    await asyncio.sleep(SOON_S)
+    await wrote(world, [999])
+    first, second = world.now, await world.boot(beside=True)
+    second.shard.sessions.changed.add(999)
+    await second.shard.stop()
+    assert 999 in imaged(world)
+    world.shard_place.actor, world.shard_place.second = first.shard, None
+    await world.ask(ForgetChat(chat=999))
+    await asyncio.sleep(IDLE_S + 2 * PAUSE_S + 2 * TICK_S)
+    assert 999 not in imaged(world)
 
 
 async def test_a_large_shard_waits_for_a_tenth_of_it(world: World) -> None:
