@@ -33,6 +33,9 @@ TICK_S: Final = 5.0  # how often the keeper looks whether there is something to 
 PAUSE_S: Final = 60.0  # between two images of at most 10 documents: the budget
 FORGET_S: Final = 15.0  # the same when somebody is to be forgotten, however many they are
 IDLE_S: Final = 1_800.0  # between two looks at the changes when nothing happens here: half of a session's TTL
+OLD_S: Final = (
+    7 * 86400.0
+)  # of an image, four times over before it is too old to be used: then it is written again
 CHANGED_SHARE: Final = 0.1  # of what is held: less is no reason to write all of it anew
 SHED_S: Final = 60.0  # a quota is counted by the minute
 CLOSE_S: Final = 5.0  # of the 30 s that a container gets to stop
@@ -74,7 +77,7 @@ class ImageKeeper:
         self._watermark: int | None = None
         self._asked = Moment(0.0, 0.0)
         self._since = self._tried_at = self._written_at = 0.0
-        self._shed_until = float("-inf")
+        self._shed_until, self._made_at = float("-inf"), float("inf")
         self._version: int | None = None
         self._generation = self._layout = self._heard_of = 0
         self._spoilt = False
@@ -117,7 +120,7 @@ class ImageKeeper:
             self._version, self._sessions.imaged = version, None
         self._spoilt = stored is not None and manifest is None
         if manifest is not None:
-            self._generation = manifest.generation
+            self._generation, self._made_at = manifest.generation, manifest.made_at
 
     async def heard(self, changes: SessionChanges, asked: Moment) -> Taken:
         """Take the changes in that were asked for at that moment, and follow them from here on."""
@@ -186,7 +189,9 @@ class ImageKeeper:
         return self._spoilt or (self._sessions.forgotten and self._version != 0)
 
     def _is_late(self) -> bool:
-        """Whether a chat was forgotten that another owner's image may hold, and none was written here for long."""
+        """Whether the image is old, or another owner's may hold a chat forgotten since one was written here."""
+        if self._version and self._clock.unix_s() >= self._made_at + OLD_S:
+            return True
         return self._sessions.erased and self._clock.monotonic_s() >= self._written_at + IDLE_S
 
     def _changed_enough(self) -> bool:
@@ -260,6 +265,7 @@ class ImageKeeper:
             return False
         self._generation, self._spoilt = self._generation + 1, False
         self._sessions.imaged, self._written_at = chats, self._clock.monotonic_s()
+        self._made_at = self._clock.unix_s()
         self._count("images_written")
         return True
 

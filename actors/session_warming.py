@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, repeat
-from math import isfinite
 from typing import Final, Generic, NamedTuple, TypeVar
 
 import structlog
@@ -14,7 +13,7 @@ from actors import image
 from actors.image import Blob, Fault, ImageRefused, Manifest, Row
 from actors.image_keeper import CHANGES_MOST, ImageKeeper, Moment
 from actors.ports import Background
-from actors.score import UNKNOWN
+from actors.score import HALF_LIFE_S, UNKNOWN
 from actors.sessions import SLICE, ShardSessions, Taken, chats_of
 from actors.stores import SessionBatch, SessionRecord, SessionStore, StoreDown, StoreError
 from actors.warm_ports import SessionChanges, StoredImage, WarmStore
@@ -22,6 +21,7 @@ from actors.warming import Tally
 
 log = structlog.get_logger(__name__)
 
+SCORE_AHEAD_S: Final = 64 * HALF_LIFE_S  # over now: 2 ** 64 touches, more than anybody sends
 WAVE_S: Final = (
     2.5  # for image and changes: half of a pass, so that the plan without an image has the other half
 )
@@ -211,7 +211,7 @@ class SessionWarming:
             if since.forgot(row):
                 self._sessions.forgotten = True
             else:
-                self._sessions.scores.put(row.chat, _finite(row.score))
+                self._sessions.scores.put(row.chat, _sane(row.score, since.asked.unix_s))
 
     def _record(self, row: Row) -> SessionRecord:
         return SessionRecord(
@@ -241,7 +241,7 @@ class SessionWarming:
     def _score(self, sessions: Sequence[SessionRecord]) -> None:
         """A session that was written was wanted then."""
         for each in sessions:
-            self._sessions.scores.put(each.chat, _finite(each.updated_at))
+            self._sessions.scores.put(each.chat, _sane(each.updated_at, self._keeper.now().unix_s))
 
     def _report_unreadable(self, tally: Tally, read: SessionBatch | SessionChanges) -> None:
         for poison in read.set_aside:
@@ -254,6 +254,6 @@ class SessionWarming:
         tally.bytes += sum(len(each.body) for each in records)
 
 
-def _finite(score: float) -> float:
-    """A score, also where a hand or a fault has spoilt it: it decides about no more than its own session's place."""
-    return score if isfinite(score) else UNKNOWN
+def _sane(score: float, now_s: float) -> float:
+    """A score, UNKNOWN where a hand or a fault has spoilt it, so that it goes into no image to come."""
+    return score if UNKNOWN <= score <= now_s + SCORE_AHEAD_S else UNKNOWN

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from actors.image_keeper import BEHIND, CLOSE_S, FORGET_S, IDLE_S, PAUSE_S, SHED_S, TICK_S
+from actors.image_keeper import BEHIND, CLOSE_S, FORGET_S, IDLE_S, OLD_S, PAUSE_S, SHED_S, TICK_S
 from actors.score import Scores
 from actors.sessions import SLICE
 from actors.stores import StoreExhausted
@@ -22,8 +22,10 @@ from tests.actors.image_kit import (
     modes,
     noise,
     restart,
+    spoil,
     store,
     stored,
+    with_manifest,
     wrote,
 )
 from tests.actors.memory_store import Mishap
@@ -114,6 +116,21 @@ async def test_who_is_forgotten_leaves_another_owners_image_too(world: World) ->
     await world.ask(ForgetChat(chat=999))
     await asyncio.sleep(IDLE_S + 2 * PAUSE_S + 2 * TICK_S)
     assert 999 not in imaged(world)
+
+
+async def test_an_idle_shards_image_does_not_grow_too_old(world: World) -> None:
+    """However little changes, it is written again each week, long before it would be set aside."""
+    await wrote(world, range(30))
+    await restart(world)
+    made_at = stored(world)[0].made_at
+    await world.now.shard.stop()
+    spoil(world, with_manifest(made_at=made_at - OLD_S + 3 * PAUSE_S))
+    await begin(world)
+    await asyncio.sleep(2 * PAUSE_S)
+    assert 0 == world.now.store.calls["write_image"]
+    await asyncio.sleep(5 * PAUSE_S)
+    assert (30, 1) == (len(imaged(world)), world.now.store.calls["write_image"])
+    assert stored(world)[0].made_at > made_at
 
 
 async def test_a_large_shard_waits_for_a_tenth_of_it(world: World) -> None:

@@ -1,38 +1,25 @@
 """Starting from a warm image: everything is there in one wave, nothing is older than the store, nothing is made up."""
 
 import asyncio
-import math
-from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
 
-import msgspec
 import pytest
 
-from actors.image import Blob
 from actors.image_keeper import CHANGES_MOST, FORGET_S, TICK_S
 from actors.session_warming import WAVE_S
 from actors.stores import SessionRecord
-from actors.warm_ports import StoredImage
 from contracts.sessions import ForgetChat, PatchSession, SessionPatch
 from contracts.skills import SetAside
-from contracts.warming import WarmReport
 from tests.actors.cache_kit import room_for
 from tests.actors.image_kit import (
     asked,
     begin,
-    blobs,
     imaged,
     modes,
-    noise,
     restart,
-    spoil,
     store,
     warmed,
-    with_body,
-    with_manifest,
-    with_rows,
     wrote,
 )
 from tests.actors.turn_kit import World
@@ -40,22 +27,6 @@ from tests.actors.turn_kit import World
 DAY_S = 86400.0
 MANY = range(500)
 FAR_S = 0.05  # of one call to the store
-SPOILT = [
-    (lambda found: msgspec.structs.replace(found, manifest=b""), "torn"),
-    (lambda found: msgspec.structs.replace(found, manifest=found.manifest[:-1]), "checksum"),
-    (lambda found: msgspec.structs.replace(found, manifest=b"\0" + found.manifest[1:]), "checksum"),
-    (with_manifest(format=0), "format"),
-    (with_manifest(actor="SkillRegistryActor"), "foreign"),
-    (with_manifest(shard=1), "foreign"),
-    (with_manifest(shards=2), "foreign"),
-    (with_manifest(watermark=1 << 60), "foreign"),
-    (with_manifest(made_at=0.0), "old"),
-    (with_manifest(generation=(1 << 64) - 1), "format"),
-    (with_manifest(watermark=-1), "format"),
-    (with_manifest(blobs=(Blob(length=1, crc32=0, rows=-1, raw=1),)), "format"),
-    (with_manifest(blobs=(Blob(length=1, crc32=0, rows=1 << 63, raw=1),)), "format"),
-    (with_manifest(blobs=(Blob(length=1, crc32=0, rows=1, raw=1),) * 10), "format"),
-]
 
 
 async def test_after_an_exit_everything_comes_from_the_image(world: World) -> None:
@@ -129,54 +100,6 @@ async def test_a_change_that_can_not_be_read(world: World) -> None:
     assert await asked(world, [4]) == (["brief"], 1)
 
 
-@pytest.mark.parametrize(
-    ("change", "reason"), SPOILT, ids=[f"{n} {why}" for n, (_, why) in enumerate(SPOILT)]
-)
-async def test_an_image_that_can_not_be_used(
-    world: World,
-    change: Callable[[StoredImage], StoredImage],
-    reason: str,
-    told: list[MutableMapping[str, Any]],
-) -> None:
-    """The plan without an image runs, the reason is told, and the image is soon replaced."""
-    await wrote(world, MANY[:60])
-    await world.now.shard.stop()
-    spoil(world, change)
-    report = await begin(world)
-    assert (report.status, report.source, report.loaded) == ("warm", "query", 50)
-    aside = [line["reason"] for line in told if line["event"] == "warm_image_set_aside"]
-    assert (aside, world.counted()["images_set_aside"]) == ([reason], 1)
-    await asyncio.sleep(30.0)
-    assert sorted(imaged(world)) == list(range(10, 60))
-
-
-async def test_an_image_of_nobody(world: World) -> None:
-    """It tells of no session that is wanted: the recent ones are loaded, as without an image."""
-    await wrote(world, MANY[:60])
-    await world.now.shard.stop()
-    spoil(world, with_rows(lambda _: []))
-    report = await begin(world)
-    assert (report.status, report.source, report.loaded) == ("warm", "query", 50)
-
-
-async def test_a_session_at_a_version_that_never_was(world: World) -> None:
-    """It would be the newest for ever: it is not taken in, and the next write of the session is seen."""
-    await wrote(world, MANY[:60])
-    await world.now.shard.stop()
-    spoil(
-        world,
-        with_rows(
-            lambda rows: [
-                msgspec.structs.replace(row, version=1 << 60 if row.chat == 7 else 1) for row in rows
-            ]
-        ),
-    )
-    report = await begin(world)
-    assert (report.status, report.requested, report.loaded) == ("warm", 59, 59)
-    store(world, [7], "detailed")
-    assert await asked(world, [7]) == (["detailed"], 1)
-
-
 async def test_an_image_older_than_the_tombstones(world: World) -> None:
     """I4: who was forgotten since may have left no trace."""
     await wrote(world, MANY[:3])
@@ -185,49 +108,6 @@ async def test_an_image_older_than_the_tombstones(world: World) -> None:
     await asyncio.sleep(30 * DAY_S)
     report = await begin(world)
     assert (report.source, report.loaded, await modes(world, [1])) == ("query", 2, ["normal"])
-
-
-async def test_a_broken_blob_spoils_no_other(world: World) -> None:
-    """Its sessions are counted as failed, and read on demand."""
-    store(world, MANY[:8], noise(200_000))
-    await begin(world)
-    await wrote(world, range(100, 112))
-    await world.now.shard.stop()
-    broken, *rest = blobs(world)
-    whole = [chat for blob in rest for chat in blob]
-    spoil(world, lambda found: msgspec.structs.replace(found, blobs=(b"", *found.blobs[1:])))
-    report = await begin(world)
-    assert (report.status, report.failed, report.loaded) == ("partial", len(broken), len(whole))
-    assert [(await asked(world, chats))[1] for chats in (whole, broken)] == [0, len(broken)]
-
-
-@pytest.mark.parametrize(
-    "body",
-    [b"\xc1", b"\x90", msgspec.msgpack.encode({"chat": 2, "mode": "detailed"})],
-    ids=["no msgpack", "no session", "another chat's"],
-)
-async def test_a_poisoned_session_in_a_sound_image(world: World, body: bytes) -> None:
-    """C8: its checksum is right, and still it is never answered with: the store is asked."""
-    await wrote(world, MANY[:30])
-    await world.now.shard.stop()
-    spoil(world, with_body(1, body))
-    assert (await begin(world)).status == "warm"
-    assert await asked(world, [1, 1, 2]) == (["brief"] * 3, 1)
-    assert world.counted()["image_sessions_poisoned"] == 1
-
-
-@pytest.mark.parametrize("moment", [math.inf, -math.inf, math.nan])
-@pytest.mark.parametrize("start", [begin, restart], ids=["without an image", "with one"])
-async def test_a_session_of_an_impossible_time(
-    world: World, moment: float, start: Callable[[World], Awaitable[WarmReport]]
-) -> None:
-    """C8: when it was written only says how much it is wanted; it and all others are loaded."""
-    await wrote(world, MANY[:5])
-    spoilt = msgspec.structs.replace(world.database.sessions[2], updated_at=moment)
-    world.database.sessions[2] = spoilt
-    report = await start(world)
-    assert ("warm", 5, ()) == (report.status, report.loaded, report.errors)
-    assert await asked(world, MANY[:5]) == (["brief"] * 5, 0)
 
 
 async def test_a_pass_heeds_the_changes_that_it_read(world: World) -> None:
