@@ -154,7 +154,8 @@ class TurnLeases:
         except BaseException:
             if box.lease is lease:
                 box.lease = None
-            box.unsent_lease = lease.id
+            if head.state == "committed":  # a fresh turn's lease may be given again meanwhile, and used
+                box.unsent_lease = lease.id
             box.attempts[head.key] = lease.attempt - 1  # a store that is away is no fault of the turn
             raise
 
@@ -166,6 +167,8 @@ class TurnLeases:
         if turn.lease != lease.id:  # written late, over the lease of the one who is sending
             return TurnHeld(chat=head.chat, retry_after_s=max(0.0, lease.expires_at - self._store.now()))
         await self._store.confirm(box, head)
+        if box.unsent_lease == lease.id:
+            box.unsent_lease = ""  # an earlier claim under it failed late; from now on its owner sends
         return self._outbox(head, turn, lease)
 
     def _lease(self, box: Mailbox, head: UpdateRecord, owner: str) -> Lease:

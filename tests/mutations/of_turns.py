@@ -142,6 +142,21 @@ OUTBOX: Final = (
         "tests/actors/turns/test_takeovers.py::test_an_owner_that_was_slow_cannot_go_on_sending",
     ),
     Break(
+        "a lease whose claim failed is given again, and still taken for unsent",
+        LEASES,
+        "if box.unsent_lease == lease.id:",
+        "if False:",
+        "tests/actors/turns/test_agent_stopping.py::test_a_reply_claimed_twice_and_out_is_not_sent_again",
+    ),
+    Break(
+        "a fresh claim that fails late says that nothing was sent",
+        LEASES,
+        'if head.state == "committed":  # a fresh',
+        "if True:  # a fresh",
+        "tests/actors/turns/test_leases.py"
+        "::test_a_claim_that_fails_behind_its_repetition_says_nothing_of_what_was_sent",
+    ),
+    Break(
         "an owner that may have sent something says that it did not",
         AGENT,
         "unsent=turn.lease not in self._sending",

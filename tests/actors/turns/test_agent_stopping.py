@@ -145,6 +145,26 @@ async def test_stop_with_a_message_out_that_is_not_recorded(world: World) -> Non
     assert (world.state(1), world.screen.texts(CHAT)) == ("unknown", ["echo: hello"])
 
 
+async def test_a_reply_claimed_twice_and_out_is_not_sent_again(world: World) -> None:
+    """I2: a claim that failed says nothing of what is sent once its lease is given again."""
+    world.screen.outcomes[CHAT].append(NotSent("later", 30.0))
+    await world.say(1)
+    await asyncio.sleep(31.0)
+    world.now.store.fail("write_turn", "after")
+    world.screen.took_s = 8.0
+    taking = asyncio.create_task(world.agent.ask(TakeTurn(chat=CHAT)))
+    await asyncio.sleep(2.0)
+    world.now.store.down = True
+    await world.now.agent.stop()
+    await taking
+    world.now.store.down = False
+    world.screen.took_s = 0.0
+    await world.now.agent_background.drain(5.0)
+    world.agent_place.actor = world.make().agent
+    await world.settle()
+    assert (world.state(1), world.screen.texts(CHAT)) == ("unknown", ["echo: hello"])
+
+
 async def test_stop_twice(world: World) -> None:
     """The second does nothing."""
     await world.now.stop()

@@ -12,6 +12,7 @@ from contracts.sessions import (
     ClaimTurn,
     LeaseRenewed,
     NothingWaiting,
+    OutboxClaimed,
     ReleaseTurn,
     RenewLease,
     TurnClaimed,
@@ -210,6 +211,23 @@ async def test_a_resumption_that_fails_often_costs_no_attempt(world: World) -> N
     for _ in AWAY:
         assert isinstance(await world.ask(ClaimTurn(chat=CHAT, owner="one")), StoreUnavailable)
     assert (await claim(world)).attempt == 1
+
+
+async def test_a_claim_that_fails_behind_its_repetition_says_nothing_of_what_was_sent(world: World) -> None:
+    """I2: the same lease was given again meanwhile, and its owner may have sent the chunk."""
+    await world.say(1)
+    await world.idle()
+    await world.accept(2)
+    world.now.shard.sessions.unlearn(CHAT)
+    world.now.store.fail("read_sessions", "hang")
+    first = asyncio.create_task(world.ask(ClaimTurn(chat=CHAT, owner="one")))
+    await asyncio.sleep(0.1)
+    await world.ask(commit(await claim(world), "one", "two"))
+    assert isinstance(await first, StoreUnavailable)
+    await asyncio.sleep(LEASE_S)
+    resumed = await world.ask(ClaimTurn(chat=CHAT, owner="two"))
+    assert isinstance(resumed, OutboxClaimed)
+    assert ["unknown", "sending"] == [chunk.state for chunk in resumed.chunks]
 
 
 async def test_a_lease_given_up_is_not_written_late(world: World) -> None:
