@@ -139,9 +139,9 @@ def test_a_start_goes_on_without_a_rehearsal_that_fails(players: Players, why: s
     assert took_s <= 2 * DEADLINE_S
 
 
-@pytest.mark.parametrize("error", [StoreDown("locked"), TimeoutError()], ids=repr)
+@pytest.mark.parametrize("error", [StoreDown("locked"), TimeoutError(), IndexError("a defect")], ids=repr)
 async def test_a_start_goes_on_without_a_store_that_rehearses(error: Exception) -> None:
-    """A file that is locked costs one line of the log."""
+    """A file that is locked, or a defect, costs one line of the log."""
 
     class Locked:
         async def rehearse(self) -> None:
