@@ -15,9 +15,11 @@ BEGAN: Final = "E2E_BEGAN"
 MODEL: Final = '''
 
 class _Answering(OfflineModel):
-    """Says which version of the code answers, and waits while it is told to."""
+    """Says which version of the code answers, and waits while it is told to; a rehearsed turn is nobody's."""
 
     async def answer(self, prompt: Prompt) -> Completion:
+        if prompt.messages[-1].text == TEXT:
+            return await super().answer(prompt)
         with open(os.environ["{began}"], "a") as file:
             file.write("{version}\\n")
         while os.path.exists(os.environ["{hold}"]):
@@ -27,6 +29,7 @@ class _Answering(OfflineModel):
 
 
 import asyncio, os, msgspec
+from app.rehearsal_stage import TEXT
 OfflineModel = _Answering
 '''
 
