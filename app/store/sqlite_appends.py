@@ -2,98 +2,91 @@
 
 import sqlite3
 from collections.abc import Sequence
-from itertools import chain, repeat
+from itertools import repeat
 from typing import Final
 
 import msgspec
 
 from actors.stores import Appended, UpdateRecord
 
-APPENDS_MOST: Final = 512  # in one statement; some 5,000 values, of the 32,766 that SQLite takes
+APPENDS_MOST: Final = 512  # in one statement; some 4,000 values, of the 32,766 that SQLite takes
 
 SESSION_VERSION: Final = "CASE WHEN typeof(version) = 'integer' THEN version ELSE 0 END"
 """A session's version, 0 where a hand or a fault has spoilt it, so that the next write replaces the row."""
 
-_SET_UP: Final = (
+_PREPARATIONS: Final = (
     "PRAGMA temp_store = MEMORY",
-    "CREATE TEMP TABLE appended (seq INTEGER PRIMARY KEY, bot, number, waiting, revision)",
+    "CREATE TEMP TABLE told (answer)",
+    "INSERT INTO told VALUES ('')",
     f"""
-    CREATE TEMP TRIGGER append AFTER INSERT ON main.updates BEGIN
-        UPDATE sequence SET value = new.seq;
-        DELETE FROM appended WHERE seq <= new.seq - {APPENDS_MOST};
-        INSERT INTO appended VALUES (
-            new.seq, new.bot, new."update",
-            (SELECT count(*) FROM updates WHERE new.open AND open = 1 AND chat = new.chat AND seq <= new.seq),
-            coalesce((SELECT {SESSION_VERSION} FROM sessions WHERE chat = new.chat), 0)
+    CREATE TEMP TRIGGER tell BEFORE INSERT ON main.updates WHEN new.bot IS NULL BEGIN
+        UPDATE told SET answer = (
+            SELECT json_array(value, (
+                SELECT json_group_array(json_array(
+                    seq,
+                    (SELECT count(*) FROM updates AS waiting
+                     WHERE appended.open AND open = 1 AND chat = appended.chat AND seq <= appended.seq),
+                    coalesce((SELECT {SESSION_VERSION} FROM sessions WHERE chat = appended.chat), 0)
+                )) FROM updates AS appended WHERE seq > value
+            )) FROM sequence
         );
+        UPDATE sequence SET value = max(value, coalesce((SELECT max(seq) FROM updates), 0));
+        SELECT RAISE(IGNORE);
     END
     """,  # noqa: S608 made of nothing but the text above
 )
-"""Makes each update that is new tell, inside its own transaction, what its caller is to know."""
+"""Make the row without a bot that ends each statement tell, in its stead, of those before it that are new.
+
+It does so inside their transaction, for all of them together. One answer, as each row that SQLite gives hands the
+interpreter's lock over and has to wait for it.
+"""
 
 _INSERTS: Final = {
     rows: f"""
     INSERT INTO updates (seq, version, accepted_at, expires_at, operation,
                          bot, "update", chat, shard, state, open, reason, body)
-    SELECT number, number, ?, CASE WHEN column7 THEN NULL ELSE ? END, '',
+    SELECT number, number, ?2, CASE WHEN column7 THEN NULL ELSE ?3 END, '',
            column2, column3, column4, column5, column6, column7, column8, column9
     FROM (SELECT (SELECT value FROM sequence) + column1 AS number, *
-          FROM (VALUES {", ".join(f"({row}, {', '.join('?' * 10)})" for row in range(1, rows + 1))}))
-    WHERE column2 IS NOT NULL ON CONFLICT (bot, "update") DO NOTHING
+          FROM (VALUES {", ".join(f"({row}, {', '.join('?' * 8)})" for row in range(1, rows + 1))},
+                       (0, NULL, 0, 0, 0, '', 0, '', '')))
+    WHERE column1 <= ?1 ON CONFLICT (bot, "update") DO NOTHING
     """  # noqa: S608 made of nothing but the text above
     for rows in (1, 2, 4, 8, 16, 32, 64, 128, 256, APPENDS_MOST)
 }
-"""Inserts the updates that are new, numbered in their order from the sequence on.
+"""Insert the first so many of these updates, where they are new, numbered in their order from the sequence on."""
 
-A row is an UpdateRecord, field by field; rows of nothing fill a statement up.
-"""
-
-_TOLD: Final = (
-    "SELECT json_group_array(json_array(seq, bot, number, waiting, revision)) FROM appended WHERE seq > ?"
-)
-"""One row, as each row that SQLite gives hands the interpreter's lock over and has to wait for it."""
-
-_read_told: Final = msgspec.json.Decoder(list[tuple[int, int, int, int, int]]).decode
+_read_told: Final = msgspec.json.Decoder(tuple[int, list[tuple[int, int, int]]]).decode
 _DUPLICATE: Final = Appended(created=False)
 
 
-class Appends:
-    """Appends by one connection."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self.connection, self._told = connection, 0
-        for statement in _SET_UP:
-            connection.execute(statement)
-
-    def insert(self, records: Sequence[UpdateRecord], now: float, expires_at: float) -> None:
-        """Insert up to APPENDS_MOST updates, those that are there already excepted; on its own a transaction."""
-        insert(self.connection, records, now, expires_at)
-
-    def outcomes(self, records: Sequence[UpdateRecord]) -> list[Appended]:
-        """Give what became of each of the updates that were inserted last; of two that are one, the first is new."""
-        created: dict[tuple[int, int], Appended] = {}
-        for version, bot, update, waiting, revision in told(self.connection, self._told):
-            created[bot, update] = Appended(created=True, version=version, waiting=waiting, revision=revision)
-            self._told = version
-        return [created.pop((record.bot, record.update), _DUPLICATE) for record in records]
-
-    def rolled_back(self) -> None:
-        """Forget what was told of a transaction that did not happen: its numbers are given once more."""
-        ((newest,),) = self.connection.execute("SELECT coalesce(max(seq), 0) FROM appended").fetchall()
-        self._told = min(self._told, newest)
+def prepare(connection: sqlite3.Connection) -> None:
+    """Make a connection ready for `append`; it writes nothing to the file."""
+    for statement in _PREPARATIONS:
+        connection.execute(statement)
 
 
-def insert(
+def append(
     connection: sqlite3.Connection, records: Sequence[UpdateRecord], now: float, expires_at: float
-) -> None:
-    """What `Appends.insert` does, by the connection of some Appends, which is not told of it."""
+) -> list[Appended]:
+    """Insert up to APPENDS_MOST updates, in a transaction of their own if none is open; what became of each.
+
+    Those that are there already stay; of two that are one, the first is new.
+    """
     rows = 1 << (len(records) - 1).bit_length()
-    values = chain.from_iterable(map(msgspec.structs.astuple, records))
-    filling = repeat(None, 10 * (rows - len(records)))
-    connection.execute(_INSERTS[rows], (now, expires_at, *values, *filling))
+    values: list[object] = [len(records), now, expires_at]
+    for each in records:  # types that sqlite3 binds as they are: it looks for adapters of bool, bytes, None
+        values += (each.bot, each.update, each.chat, each.shard, each.state, int(each.open), each.reason)
+        values.append(bytearray(each.body))
+    values += repeat(0, 8 * (rows - len(records)))
+    connection.execute(_INSERTS[rows], values)
+    return _outcomes(connection, len(records))
 
 
-def told(connection: sqlite3.Connection, after: int) -> list[tuple[int, int, int, int, int]]:
-    """Version, bot, update, waiting, and the session's revision, of each new update inserted after that version."""
-    ((rows,),) = connection.execute(_TOLD, (after,)).fetchall()
-    return _read_told(rows)
+def _outcomes(connection: sqlite3.Connection, many: int) -> list[Appended]:
+    ((answer,),) = connection.execute("SELECT answer FROM told").fetchall()
+    before, appended = _read_told(answer)
+    outcomes = [_DUPLICATE] * many
+    for seq, waiting, revision in appended:
+        outcomes[seq - before - 1] = Appended(created=True, version=seq, waiting=waiting, revision=revision)
+    return outcomes

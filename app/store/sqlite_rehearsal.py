@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from actors.stores import LeaseRecord, SessionRecord, SkillRun, TurnWrite, UpdateRecord
-from app.store.sqlite_appends import insert, told
+from app.store.sqlite_appends import append
 from app.store.sqlite_changes import count_run, write_turn
 from app.store.sqlite_writer import Commit
 
@@ -34,8 +34,8 @@ def rehearse(commit: Commit) -> None:
 
 def _write_turn(commit: Commit) -> None:
     """From the update's acceptance to its end, as the SessionCacheActor and the registry write them."""
-    insert(commit.connection, (_UPDATE,), commit.now, commit.expires_at)
-    accepted = msgspec.structs.replace(_UPDATE, version=told(commit.connection, 0)[-1][0])
+    (appended,) = append(commit.connection, (_UPDATE,), commit.now, commit.expires_at)
+    accepted = msgspec.structs.replace(_UPDATE, version=appended.version)
     first = TurnWrite(operation="commit", update=accepted, session=_SESSION, lease=_LEASE)
     committed = write_turn(commit, first)
     count_run(commit, _RUN)

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from actors.stores import StoreDown, StoreError, UpdateRecord
-from app.store.sqlite_appends import APPENDS_MOST, Appends
+from app.store.sqlite_appends import APPENDS_MOST, append, prepare
 from app.store.sqlite_errors import UNSTORABLE, is_broken, is_passing, translated
 
 _TAKE_VERSIONS: Final = "UPDATE sequence SET value = value + ? RETURNING value"
@@ -54,7 +54,7 @@ class GroupCommit:
         self._connect, self._check = connect, check
         self._path = path
         self._keep_s, self._tombstones_s, self._now = keep_s, tombstones_s, now
-        self._appends: Appends | None = None
+        self._connection: sqlite3.Connection | None = None
         self.commits = 0
 
     def __call__(self, jobs: Sequence[Job]) -> Sequence[object]:
@@ -70,42 +70,46 @@ class GroupCommit:
 
     def close(self) -> None:
         """Close the connection; the last one to a file folds its log into it."""
-        if self._appends is not None:
-            self._appends.connection.close()
-            self._appends = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def _commit(self, jobs: Sequence[Job]) -> list[object]:
-        appends = self._appends = self._appends or Appends(self._connect())
+        connection = self._connection = self._connection or self._open()
         if all(job is nothing for job in jobs):
             return [None for _ in jobs]
         try:
-            outcomes = self._write(appends, jobs)
+            outcomes = self._write(connection, jobs)
         except BaseException as error:
-            self._roll_back(appends, error)
+            self._roll_back(connection, error)
             raise
         self._check()  # after the commit, so that nothing is acknowledged which went into a file that is gone
         self.commits += 1
         return outcomes
 
-    def _write(self, appends: Appends, jobs: Sequence[Job]) -> list[object]:
+    def _open(self) -> sqlite3.Connection:
+        connection = self._connect()
+        prepare(connection)
+        return connection
+
+    def _write(self, connection: sqlite3.Connection, jobs: Sequence[Job]) -> list[object]:
         """Appends first, in one go, then the rest in order: callers of one batch know no order."""
         records = [job for job in jobs if isinstance(job, UpdateRecord)]
         changes = [job for job in jobs if not isinstance(job, UpdateRecord)]
         if not changes and len(records) <= APPENDS_MOST:
-            return self._append(appends, records)
-        appends.connection.execute("BEGIN IMMEDIATE")
-        appended = iter(self._append(appends, records))
-        changed = iter(self._change(appends.connection, changes) if changes else ())
-        appends.connection.execute("COMMIT")
+            return self._append(connection, records)
+        connection.execute("BEGIN IMMEDIATE")
+        appended = iter(self._append(connection, records))
+        changed = iter(self._change(connection, changes) if changes else ())
+        connection.execute("COMMIT")
         return [next(appended if isinstance(job, UpdateRecord) else changed) for job in jobs]
 
-    def _append(self, appends: Appends, records: Sequence[UpdateRecord]) -> list[object]:
+    def _append(self, connection: sqlite3.Connection, records: Sequence[UpdateRecord]) -> list[object]:
         now = self._now()
         outcomes = list[object]()
         for start in range(0, len(records), APPENDS_MOST):
             several = records[start : start + APPENDS_MOST]
-            appends.insert(several, now, now + self._keep_s)
-            outcomes += appends.outcomes(several)
+            outcomes += append(connection, several, now, now + self._keep_s)
         return outcomes
 
     def _change(self, connection: sqlite3.Connection, changes: Sequence[Change]) -> list[object]:
@@ -133,12 +137,11 @@ class GroupCommit:
             outcomes.append(StoreDown(str(outcomes[-1])) if down else self((job,))[0])
         return outcomes
 
-    def _roll_back(self, appends: Appends, error: BaseException) -> None:
+    def _roll_back(self, connection: sqlite3.Connection, error: BaseException) -> None:
         """End the transaction; a connection that has met the disk's fault is not used again."""
         try:
-            if appends.connection.in_transaction:
-                appends.connection.execute("ROLLBACK")
-            appends.rolled_back()
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
         except sqlite3.Error:
             self.close()
         if is_broken(error):
