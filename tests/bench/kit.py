@@ -1,6 +1,6 @@
 """What the benchmarks share: tables of named rows, and contenders measured in turns so that noise meets all alike."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -91,10 +91,24 @@ def rows(samples: Samples, ratio_of: str, against: Mapping[str, str] | str) -> t
     return tuple(_row(name, samples, ratio_of, _baseline(name, against)) for name in samples)
 
 
+def one_after_another(several: Iterable[Samples]) -> Samples:
+    """The rounds of all as one."""
+    joined: dict[str, list[Values]] = {}
+    for samples in several:
+        for name, runs in samples.items():
+            joined.setdefault(name, []).extend(runs)
+    return joined
+
+
+def ratios(samples: Samples, name: str, baseline: str, measure: str) -> list[float]:
+    """One contender's measure divided by another's, for each round."""
+    pairs = zip(samples[name], samples[baseline], strict=True)
+    return [ours[measure] / theirs[measure] for ours, theirs in pairs]
+
+
 def ratio_between(samples: Samples, name: str, baseline: str, measure: str) -> float:
     """The median over the rounds of one contender's measure divided by another's."""
-    pairs = zip(samples[name], samples[baseline], strict=True)
-    return median(ours[measure] / theirs[measure] for ours, theirs in pairs)
+    return median(ratios(samples, name, baseline, measure))
 
 
 # ---------------------------------------------------------------- helpers

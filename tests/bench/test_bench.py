@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 from tests.bench import bench_accept, bench_frameworks, report
-from tests.bench.kit import Effort, Row, Table, Values, ratio_between, rounds, rows
+from tests.bench.kit import (
+    Effort,
+    Row,
+    Table,
+    Values,
+    one_after_another,
+    ratio_between,
+    ratios,
+    rounds,
+    rows,
+)
 from tests.bench.processes import ROOT
 
 EFFORT = Effort(quick=True)
@@ -114,9 +124,16 @@ def test_the_readings_of_accepting_say_what_their_tables_say() -> None:
     ]
     said = "takes 1.4 times the CPU of an empty answer; writing nothing down, aiogram 5.7 times."
     assert bench_frameworks.reading(found).endswith(said)
+    runs = {bench_accept.BARE: (1000.0, 40.0), bench_accept.PARKED: (620.0, 68.0)}
     accepted = {
-        bench_accept.BARE: Row(bench_accept.BARE, {bench_accept.CPU: 40.0}),
-        bench_accept.PARKED: Row(bench_accept.PARKED, {bench_accept.CPU: 68.0}, bench_accept.BARE, 0.62),
+        name: [{bench_accept.RATE: rate, bench_accept.CPU: cpu}] * 3 for name, (rate, cpu) in runs.items()
     }
     assert "costs 1.70 times" in bench_accept.reading(accepted)
     assert "accepts 0.62 of" in bench_accept.reading(accepted)
+
+
+def test_the_rounds_of_several_sets_are_one_series() -> None:
+    """A second set of servers adds its rounds to those of the first, each beside its own baseline."""
+    first = {"plain": [{"ms": 1.0}], "ours": [{"ms": 2.0}]}
+    second = {"plain": [{"ms": 10.0}], "ours": [{"ms": 30.0}]}
+    assert [2.0, 3.0] == ratios(one_after_another((first, second)), "ours", "plain", "ms")
