@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from google.cloud.firestore import AsyncClient
 
-from tests.app.store.backends import BACKENDS, Backend, Ground
+from app.store.sqlite import SqliteDatabase
+from app.store.sqlite_warm import SqliteWarmStore
+from tests.app.store.backends import BACKENDS, Backend, CountingMeter, Ground
 from tests.app.store.firestore_rig import Rig, google_client, opened
 from tests.emulator import Emulator
 from tests.faultproxy import FaultProxy
@@ -27,6 +29,20 @@ async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
 def path(tmp_path: Path) -> Path:
     """A SQLite file that does not exist yet."""
     return tmp_path / "firstlight.db"
+
+
+@pytest.fixture
+async def database(path: Path) -> AsyncIterator[SqliteDatabase]:
+    """The file, opened by the first call."""
+    database = SqliteDatabase(path)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def warm(database: SqliteDatabase) -> SqliteWarmStore:
+    """The images in it."""
+    return SqliteWarmStore(database, CountingMeter())
 
 
 @pytest.fixture

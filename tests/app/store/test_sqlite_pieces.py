@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -13,26 +12,11 @@ from actors.warm_ports import StoredImage
 from app.store.sqlite import SqliteDatabase
 from app.store.sqlite_pieces import PIECE, pieces_of
 from app.store.sqlite_warm import SqliteWarmStore
-from tests.app.store.backends import CountingMeter
 from tests.app.store.test_sqlite_files import by_hand
 
 NAME = "SessionCacheActor:0"
 LARGE = StoredImage(manifest=b"manifest", blobs=(b"a" * (3 * PIECE + 1), b"", b"b" * PIECE))
 LARGE_PIECES = 1 + 4 + 1 + 1
-
-
-@pytest.fixture
-async def database(path: Path) -> AsyncIterator[SqliteDatabase]:
-    """The file, opened by the first call."""
-    database = SqliteDatabase(path)
-    yield database
-    await database.close()
-
-
-@pytest.fixture
-def warm(database: SqliteDatabase) -> SqliteWarmStore:
-    """The images in it."""
-    return SqliteWarmStore(database, CountingMeter())
 
 
 def rows(path: Path, query: str) -> list[tuple[object, ...]]:

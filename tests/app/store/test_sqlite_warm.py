@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -31,20 +30,6 @@ def old(path: Path) -> Path:
     connection.executescript(script)
     connection.close()
     return path
-
-
-@pytest.fixture
-async def database(path: Path) -> AsyncIterator[SqliteDatabase]:
-    """The file, opened by the first call."""
-    database = SqliteDatabase(path)
-    yield database
-    await database.close()
-
-
-@pytest.fixture
-def warm(database: SqliteDatabase) -> SqliteWarmStore:
-    """The images in it."""
-    return SqliteWarmStore(database, CountingMeter())
 
 
 @pytest.fixture
