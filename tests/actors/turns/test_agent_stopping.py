@@ -8,6 +8,13 @@ from contracts.chat import TakeTurn, TurnsTaken
 from tests.actors.turn_kit import CHAT, World
 
 
+async def succeeded(world: World) -> None:
+    """The agent's work ends, and a new one in its place does what is left."""
+    await world.now.agent_background.drain(5.0)
+    world.agent_place.actor = world.make().agent
+    await world.settle()
+
+
 async def test_stop_lets_a_running_turn_end(world: World) -> None:
     """Within the grace, the answer goes out before the connections close."""
     world.now.model.took_s = 10.0
@@ -107,9 +114,7 @@ async def test_a_commit_whose_answer_never_came_is_sent_by_the_next_owner(world:
     await asyncio.sleep(1.0)
     await world.now.agent.stop()
     assert [chunk.state for chunk in world.turn(1).chunks] == ["sending", "planned"]
-    await world.now.agent_background.drain(5.0)
-    world.agent_place.actor = world.make().agent
-    await world.settle()
+    await succeeded(world)
     assert (world.state(1), world.screen.texts(CHAT)) == ("answered", ["echo: one", "two"])
 
 
@@ -124,9 +129,7 @@ async def test_a_reply_claimed_while_stopping_is_sent_by_the_next_owner(world: W
     await world.now.agent.stop()
     await taking
     world.now.store.latency_s = 0.0
-    await world.now.agent_background.drain(5.0)
-    world.agent_place.actor = world.make().agent
-    await world.settle()
+    await succeeded(world)
     assert (world.state(1), world.screen.texts(CHAT)) == ("answered", ["echo: hello"])
 
 
@@ -139,9 +142,7 @@ async def test_stop_with_a_message_out_that_is_not_recorded(world: World) -> Non
     await world.now.agent.stop()
     world.now.store.down = False
     world.screen.took_s = 0.0
-    await world.now.agent_background.drain(5.0)
-    world.agent_place.actor = world.make().agent
-    await world.settle()
+    await succeeded(world)
     assert (world.state(1), world.screen.texts(CHAT)) == ("unknown", ["echo: hello"])
 
 
@@ -159,9 +160,7 @@ async def test_a_reply_claimed_twice_and_out_is_not_sent_again(world: World) -> 
     await taking
     world.now.store.down = False
     world.screen.took_s = 0.0
-    await world.now.agent_background.drain(5.0)
-    world.agent_place.actor = world.make().agent
-    await world.settle()
+    await succeeded(world)
     assert (world.state(1), world.screen.texts(CHAT)) == ("unknown", ["echo: hello"])
 
 
