@@ -16,6 +16,7 @@ from app.telegram.addressing import BotIdentity
 from app.web.admin import Admin
 from app.web.answers import Handler
 from app.web.health import FirstWarm, Health, StatsView
+from app.web.http_log import http_log
 from app.web.webhook import PATH, Webhook, WebhookRules
 
 OTHER_BODIES_MOST: Final = 64 * 1024  # bytes; only the webhook takes more, by its own rule
@@ -70,6 +71,7 @@ class WebServer:
         self._runner = web.AppRunner(
             app,
             access_log=None,
+            logger=http_log(),
             keepalive_timeout=keepalive_s,
             auto_decompress=False,  # a bomb is refused by its header, never inflated
             lingering_time=0.0,  # `answers.refuse` lingers, with a bound in bytes

@@ -137,3 +137,23 @@ async def test_a_broken_body_is_nobody_elses_matter(body: bytes) -> None:
             await writer.drain()
         assert (await web.post(message())).status == 200
         assert len(web.accepted) == 1
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: " + b"a" * 20_000 + b"\r\n\r\n",
+        head("Transfer-Encoding: chunked") + b"zz\r\n",
+    ],
+)
+async def test_who_speaks_no_http_is_a_line_in_the_log(said: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """A scanner of ports fills the log with no traceback; one line says who it was and what was wrong."""
+    async with service() as web, web.socket() as (reader, writer):
+        writer.write(said)
+        assert await _status(reader) == 400
+    (record,) = caplog.records
+    assert (None, "WARNING") == (record.exc_info, record.levelname)
+    assert record.getMessage().startswith("Error handling request from 127.0.0.1: ")
+    assert (True, 1) == (len(record.getMessage()) < 300, len(record.getMessage().splitlines()))
