@@ -4,27 +4,36 @@ import asyncio
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import median
 from typing import Final
 
 import msgspec
 
 from app.store.sqlite import SqliteDatabase, SqliteSessionStore
 from tests.bench import sessions
-from tests.bench.kit import Effort, Samples, Table, Values, ratio_between, rows
+from tests.bench.first_turns import (
+    CPU,
+    FIRSTS,
+    MS,
+    READS,
+    REPEATED,
+    ROWS,
+    SLOWEST,
+    SLOWEST_REPEATED,
+    VERY_FIRST,
+    WORST,
+    WORST_REPEATED,
+    Starts,
+    alone,
+)
+from tests.bench.kit import Effort, Table, Values, ratio_between, rows
 from tests.bench.meters import NoMeter
 from tests.bench.processes import ROOT, serving
 from tests.bench.server import Wish as Server
-from tests.bench.turning import Turn, Turns, Wish
+from tests.bench.turning import Turns, Wish
 
-MS, CPU, READS = "ms a turn", "CPU ms a turn", "store reads, the most"
-REPEATED, FIRSTS = "repeated, median", "first of each chat, median"
-SLOWEST, VERY_FIRST = "first of each chat, slowest", "very first"
-SLOWEST_REPEATED = "repeated, slowest of as many"
 UNWARMED: Final = "not warmed: very first"
-_OF: Final = (REPEATED, SLOWEST_REPEATED, FIRSTS, SLOWEST, VERY_FIRST)
 STARTS: Final = ("by a query", "from an image")
 CHATS: Final = 50  # as many as are warmed without an image
 REPEATS: Final = 4
@@ -33,97 +42,94 @@ TURN_S: Final = 120.0  # a start and 250 turns: two seconds on an idle machine
 
 def run(effort: Effort) -> Table:
     """Take a turn of every warmed chat, then more of each, over sessions of 20 messages; several cold starts."""
-    samples = _measure(effort, effort.pick(3, 11))
-    against = {
-        _row(start, name): _row(start, REPEATED) for start in STARTS for name in _OF if name != REPEATED
+    warmed, unwarmed = _measure(effort, effort.pick(3, 15))
+    samples: dict[str, Sequence[Values]] = {
+        _row(start, name): values for start in STARTS for name, values in warmed[start].samples().items()
     }
+    samples[UNWARMED] = [alone(taken.firsts[0]) for taken in unwarmed]
+    against = {_row(start, name): _row(start, REPEATED) for start in STARTS for name in ROWS[1:]}
     return Table(
         name="first",
         title="The first turns after a cold start (all actors in one process, SQLite)",
         ratio_of=CPU,
         rows=rows(samples, CPU, against | {UNWARMED: _row(STARTS[0], REPEATED)}),
-        reading=_reading(samples),
+        reading=reading(warmed),
     )
 
 
-def _measure(effort: Effort, times: int) -> Samples:
-    samples: dict[str, list[Values]] = {}
+def reading(warmed: Mapping[str, Starts]) -> str:
+    """What the rows of each kind of start say, by the wall as well."""
+    told = "; ".join(f"warmed {start}, {_told(starts)}" for start, starts in warmed.items())
+    times = min(starts.times for starts in warmed.values())
+    return (
+        "In CPU time (and by the wall), beside the median repeated turn of the same process. A chat counts by the"
+        f" median of its first turn over {times} cold starts, as a single one tells what else the machine did:"
+        f" {told}. The most store reads in any turn: {max(map(_most_reads, warmed.values())):.0f}."
+    )
+
+
+def _told(starts: Starts) -> str:
+    named = " and ".join(dict.fromkeys(_named(starts.worst_chat(measure)) for measure in (CPU, MS)))
+    ratio = _ratios(starts)
+    return (
+        f"the worst of {starts.chats} chats takes {ratio[WORST]} times as long ({named}), the median one"
+        f" {ratio[FIRSTS]}, the very first {ratio[VERY_FIRST]}, the worst of as many repeated turns"
+        f" {ratio[WORST_REPEATED]}; the slowest single one of a start is {ratio[SLOWEST]} among the first turns,"
+        f" {ratio[SLOWEST_REPEATED]} among as many repeated ones"
+    )
+
+
+def _named(chat: int) -> str:
+    return "chat 1, the very first" if chat == 1 else f"chat {chat}"
+
+
+def _ratios(starts: Starts) -> Mapping[str, str]:
+    """Of each row to the repeated turns, by CPU and by the wall."""
+    cpu, wall = starts.samples(CPU), starts.samples(MS)
+    return {
+        name: f"{ratio_between(cpu, name, REPEATED, CPU):.2f} ({ratio_between(wall, name, REPEATED, MS):.2f})"
+        for name in ROWS
+    }
+
+
+def _most_reads(starts: Starts) -> float:
+    return max(run[READS] for turns in starts.samples().values() for run in turns)
+
+
+def _row(start: str, name: str) -> str:
+    return f"{start}: {name}"
+
+
+# ---------------------------------------------------------------- measuring
+
+
+def _measure(effort: Effort, times: int) -> tuple[Mapping[str, Starts], Sequence[Turns]]:
+    """The turns of warmed starts, by how they were warmed, and those of starts that were not."""
+    taken: dict[str, list[Turns]] = {start: [] for start in (*STARTS, UNWARMED)}
     with serving(Server(kind="telegram")) as telegram:
         url = f"http://127.0.0.1:{telegram.port}"
         for number in range(times):
             effort.step(f"cold start {number + 1} of {times}")
             with tempfile.TemporaryDirectory() as folder:
-                for name, values in _once(folder, url).items():
-                    samples.setdefault(name, []).append(values)
-    return samples
+                for start, turns in _once(folder, url).items():
+                    taken[start].append(turns)
+    return {start: Starts(taken[start]) for start in STARTS}, taken[UNWARMED]
 
 
-def _once(folder: str, telegram: str) -> dict[str, Values]:
+def _once(folder: str, telegram: str) -> Mapping[str, Turns]:
     """A start that finds no image, one that finds the image which the first has left, and one that is not warmed."""
     asyncio.run(_seed(folder))
     wish = Wish(folder=folder, telegram=telegram, chats=CHATS, repeats=REPEATS)
-    found: dict[str, Values] = {}
-    for start in STARTS:
-        taken = _started(wish)
-        found |= {_row(start, name): values for name, values in _values(taken).items()}
-    cold = _started(msgspec.structs.replace(wish, chats=1, repeats=0, warmed=False))
-    return found | {UNWARMED: _middle(cold.firsts)}
+    found = {start: _started(wish) for start in STARTS}
+    return found | {UNWARMED: _started(msgspec.structs.replace(wish, chats=1, repeats=0, warmed=False))}
 
 
 def _started(wish: Wish) -> Turns:
     """Start a process, and give what its turns took; raises CalledProcessError."""
-    command = [
-        sys.executable,
-        "-W",
-        "ignore",
-        "-m",
-        "tests.bench.turning",
-        msgspec.json.encode(wish).decode(),
-    ]
+    wished = msgspec.json.encode(wish).decode()
+    command = [sys.executable, "-W", "ignore", "-m", "tests.bench.turning", wished]
     out = subprocess.check_output(command, stderr=subprocess.DEVNULL, timeout=TURN_S, cwd=ROOT)
     return msgspec.json.decode(out, type=Turns)
-
-
-def _values(taken: Turns) -> dict[str, Values]:
-    rounds = [taken.repeats[start : start + CHATS] for start in range(0, len(taken.repeats), CHATS)]
-    return {
-        REPEATED: _middle(taken.repeats),
-        SLOWEST_REPEATED: _middle([_slowest(turns) for turns in rounds]),
-        FIRSTS: _middle(taken.firsts),
-        SLOWEST: _middle([_slowest(taken.firsts)]),
-        VERY_FIRST: _middle(taken.firsts[:1]),
-    }
-
-
-def _slowest(turns: Sequence[Turn]) -> Turn:
-    return max(turns, key=lambda turn: turn.cpu_ms)
-
-
-def _middle(turns: Sequence[Turn]) -> Values:
-    wall, cpu = median(turn.wall_ms for turn in turns), median(turn.cpu_ms for turn in turns)
-    return {MS: wall, CPU: cpu, READS: float(max(turn.reads for turn in turns))}
-
-
-def _reading(samples: Samples) -> str:
-    reads = max(run[READS] for start in STARTS for name in _OF for run in samples[_row(start, name)])
-    told = (
-        f"warmed {start}, the first turns of all {CHATS} chats take {_ratios(samples, start, FIRSTS)} times as long"
-        f" as the median repeated one, the very first of them {_ratios(samples, start, VERY_FIRST)},"
-        f" the slowest {_ratios(samples, start, SLOWEST)},"
-        f" and the slowest of as many repeated ones {_ratios(samples, start, SLOWEST_REPEATED)}"
-        for start in STARTS
-    )
-    text = "; ".join(told)
-    return f"In CPU time (and by the wall): {text}. The most store reads in any of them: {reads:.0f}."
-
-
-def _ratios(samples: Samples, start: str, name: str) -> str:
-    pair = _row(start, name), _row(start, REPEATED)
-    return f"{ratio_between(samples, *pair, CPU):.2f} ({ratio_between(samples, *pair, MS):.2f})"
-
-
-def _row(start: str, name: str) -> str:
-    return f"{start}: {name}"
 
 
 async def _seed(folder: str) -> None:
