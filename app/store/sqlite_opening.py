@@ -7,7 +7,7 @@ from actors.warm_ports import WarmStore
 from app.settings import Settings, SqliteAddress
 from app.store.sqlite import SqliteDatabase, SqliteSessionStore, SqliteSkillStatsStore
 from app.store.sqlite_reads import unreadable_updates
-from app.store.sqlite_rehearsal import rehearse
+from app.store.sqlite_rehearsal import lengthen_log, rehearse
 from app.store.sqlite_warm import SqliteWarmStore
 from contracts.skills import SetAside
 
@@ -27,6 +27,7 @@ class SqliteStores:
 
     async def rehearse(self) -> None:
         """Write a turn and take it back; of what is stored only the number of the newest write is another."""
+        await self._database.write(lengthen_log)
         await self._database.write(rehearse)
 
     def sessions(self, meter: StoreMeter) -> SessionStore:

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
@@ -9,17 +10,20 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from actors.stores import Appended, SkillRun, StoreDenied, TurnWritten
+from actors.stores import Appended, SkillRun, StoreDenied, StoreDown, TurnWritten
+from app.setting_values import SqliteAddress
 from app.store import sqlite_changes as changes
 from app.store.sqlite import SqliteDatabase, SqliteSessionStore
-from app.store.sqlite_rehearsal import rehearse
+from app.store.sqlite_opening import SqliteStores
+from app.store.sqlite_rehearsal import lengthen_log, rehearse
 from app.store.sqlite_schema import connect
 from app.store.sqlite_warm import SqliteWarmStore
 from app.store.sqlite_writer import GroupCommit, nothing
 from tests.app.store.backends import CountingMeter
-from tests.app.store.records import CHAT, lease, session, step, update
+from tests.app.store.records import lease, session, step, update
 
 DAY_S = 86400.0
+PAGE_BYTES = 4096  # SQLite's own choice
 
 
 class Heard:
@@ -56,6 +60,7 @@ async def test_a_file_holds_what_it_held(path: Path) -> None:
     await store.append(update(1))
     await store.write_session(session(), "one")
     rows, mark = _rows(path), (await warm.changed_sessions(0, 0, 9)).watermark
+    await database.write(lengthen_log)
     await database.write(rehearse)
     assert rows == _rows(path)
     assert () == (await warm.changed_sessions(0, mark, 9)).sessions
@@ -72,6 +77,54 @@ async def test_its_commit_begins_the_log(path: Path) -> None:
     await database.write(rehearse)
     assert log.stat().st_size > 0
     await database.close()
+
+
+def test_no_later_commit_makes_the_log_longer(tmp_path: Path) -> None:
+    """Turns are written over what stands in it already, until it begins anew; nor does another start lengthen it."""
+    log, commit = tmp_path / "a.db-wal", _opened(tmp_path / "a.db")
+    assert [None] == commit((lengthen_log,))
+    length = log.stat().st_size
+    for number in range(1, 41):  # of 20 pages each, at least
+        _take_a_turn(commit, number)
+    assert [None] == commit((lengthen_log,))
+    assert length == log.stat().st_size
+    assert length > 40 * 20 * PAGE_BYTES
+    commit.close()
+
+
+async def test_a_start_makes_the_log_long_first(tmp_path: Path) -> None:
+    """What the wiring calls a rehearsal is both, each in a commit of its own."""
+    stores = SqliteStores(SqliteAddress(tmp_path / "a.db"))
+    await stores.open()
+    await stores.rehearse()
+    assert (tmp_path / "a.db-wal").stat().st_size > 1000 * PAGE_BYTES
+    assert 2 == await stores.sessions(CountingMeter()).write_session(session(), "one") - 1
+    await stores.close()
+
+
+def test_a_longer_log_is_all_that_is_left(tmp_path: Path) -> None:
+    """The connection's memory is as large as before, the file as short, and the log goes at the end."""
+    path, commit = tmp_path / "a.db", _opened(tmp_path / "a.db")
+    pages, log = _memory(commit), tmp_path / "a.db-wal"
+    assert [None] == commit((lengthen_log,))
+    assert pages == _memory(commit)
+    assert log.stat().st_size > 1000 * PAGE_BYTES
+    commit.close()
+    assert path.stat().st_size < 100 * PAGE_BYTES
+    assert not log.exists()
+
+
+def test_a_log_that_finds_no_room_stops_nothing(tmp_path: Path) -> None:
+    """A full disk is told as what it is; the connection keeps its memory, and takes what there is room for."""
+    commit = _opened(tmp_path / "a.db")
+    pages = _memory(commit)
+    commit((lambda now: now.connection.execute("PRAGMA max_page_count = 100").fetchall(),))
+    (refused,) = commit((lengthen_log,))
+    assert isinstance(refused, StoreDown)
+    assert "disk is full" in str(refused)
+    assert pages == _memory(commit)
+    _take_a_turn(commit)
+    commit.close()
 
 
 async def test_what_shares_its_commit_is_stored(path: Path) -> None:
@@ -121,16 +174,26 @@ def _rows(path: Path) -> dict[str, list[object]]:
         return {name: file.execute(f'SELECT * FROM "{name}"').fetchall() for name in kept}  # noqa: S608 our own names
 
 
-def _take_a_turn(commit: GroupCommit) -> None:
-    (appended,) = commit((update(1),))
+def _opened(path: Path) -> GroupCommit:
+    """Its log is empty."""
+    commit = GroupCommit(lambda: connect(path, durable=True, deadline_s=1.0), str(path), DAY_S, DAY_S)
+    commit((nothing,))
+    return commit
+
+
+def _memory(commit: GroupCommit) -> Sequence[object]:
+    return commit((lambda now: now.connection.execute("PRAGMA cache_size").fetchall(),))
+
+
+def _take_a_turn(commit: GroupCommit, number: int = 1) -> None:
+    (appended,) = commit((update(number, number),))
     assert isinstance(appended, Appended)
-    accepted = msgspec.structs.replace(update(1), version=appended.version)
-    assert [None] == commit((lambda now: changes.write_lease(now, CHAT, lease(1)),))
-    (written,) = commit(
-        (lambda now: changes.write_turn(now, step(accepted, session=session(), lease=lease(1))),)
-    )
+    accepted = msgspec.structs.replace(update(number, number), version=appended.version)
+    leased, talk = lease(number), session(number)
+    assert [None] == commit((lambda now: changes.write_lease(now, number, leased),))
+    (written,) = commit((lambda now: changes.write_turn(now, step(accepted, session=talk, lease=leased)),))
     assert isinstance(written, TurnWritten), written
-    run = SkillRun(skill="a", run="1", succeeded=True, duration_ms=1.0)
+    run = SkillRun(skill="a", run=str(number), succeeded=True, duration_ms=1.0)
     assert [True] == commit((lambda now: changes.count_run(now, run),))
     ended = msgspec.structs.replace(accepted, state="answered", open=False, version=written.update_version)
     (written,) = commit((lambda now: changes.write_turn(now, step(ended, operation="end")),))
