@@ -80,6 +80,7 @@ class SqliteDatabase:
             deadline_s=deadline_s,
             max_waiting=max_waiting,
             max_batch=_WRITE_BATCH,
+            rest=self._commit.rest,
         )
         self._reader: Worker[Query] = worker(
             f"sqlite reader of {self.path}",

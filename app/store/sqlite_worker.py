@@ -45,10 +45,13 @@ class Worker(Generic[J]):
         deadline_s: float,
         max_waiting: int,
         max_batch: int,
+        rest: Callable[[], None] = lambda: None,
     ) -> None:
+        """`rest` is called in the thread when a batch is done and no other waits; it must not raise."""
         self._name = name
         self._run = run
         self._finish = finish
+        self._rest = rest
         self._deadline_s = deadline_s
         self._max_waiting = max_waiting
         self._max_batch = max_batch
@@ -146,6 +149,8 @@ class Worker(Generic[J]):
         outcomes = self._outcomes([job for jobs, _ in calls for job in jobs])
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(self._deliver, handfuls, calls, outcomes)
+        if self._inbox.empty():
+            self._rest()
 
     def _take(self) -> list[_Handful[J]]:
         """Wait for a handful and take those behind it, up to a batch; nothing means the end."""

@@ -3,6 +3,7 @@
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -10,6 +11,10 @@ import msgspec
 from actors.stores import StoreDown, StoreError, UpdateRecord
 from app.store.sqlite_appends import APPENDS_MOST, append, prepare
 from app.store.sqlite_errors import UNSTORABLE, is_broken, is_passing, translated
+
+FOLD_AFTER: Final = 100
+"""Commits after which the log is folded into the file: of a turn's three with some 20 pages, less than the 1,000 pages
+after which SQLite does so by itself, inside of somebody's commit."""
 
 _TAKE_VERSIONS: Final = "UPDATE sequence SET value = value + ? RETURNING value"
 
@@ -55,7 +60,7 @@ class GroupCommit:
         self._path = path
         self._keep_s, self._tombstones_s, self._now = keep_s, tombstones_s, now
         self._connection: sqlite3.Connection | None = None
-        self.commits = 0
+        self.commits = self._folded = 0
 
     def __call__(self, jobs: Sequence[Job]) -> Sequence[object]:
         """Commit the jobs together and give their outcomes; a failed commit is everybody's StoreDown."""
@@ -67,6 +72,16 @@ class GroupCommit:
             if is_passing(error) or len(jobs) == 1:
                 return [translated(error, self._path) for _ in jobs]
         return self._commit_one_by_one(jobs)
+
+    def rest(self) -> None:
+        """Fold the log into the file when it has grown, while nobody waits."""
+        if self._connection is None or self.commits < self._folded + FOLD_AFTER:
+            return
+        self._folded = self.commits
+        with suppress(
+            sqlite3.Error
+        ):  # the disk's faults are told by the next commit, which folds the log if need be
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def close(self) -> None:
         """Close the connection; the last one to a file folds its log into it."""
