@@ -3,8 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from itertools import chain, repeat
 from typing import Final, Generic, NamedTuple, TypeVar
 
 import structlog
@@ -12,6 +10,7 @@ import structlog
 from actors import image
 from actors.image import Blob, Fault, ImageRefused, Manifest, Row
 from actors.image_keeper import CHANGES_MOST, ImageKeeper, Moment
+from actors.image_unpacking import Unpacked, Unpacking
 from actors.ports import Background
 from actors.score import HALF_LIFE_S, UNKNOWN
 from actors.sessions import SLICE, ShardSessions, Taken, chats_of
@@ -34,6 +33,13 @@ class Tried(NamedTuple, Generic[T]):
 
     value: T | None = None
     failed: bool = False
+
+
+class Found(NamedTuple):
+    """What is stored under the image's name, and its manifest if it is an image that can be used."""
+
+    stored: StoredImage | None
+    manifest: Manifest | None
 
 
 @dataclass(slots=True)
@@ -87,23 +93,32 @@ class SessionWarming:
 
     async def plan(self, tally: Tally) -> None:
         """Load the image and what changed since in one wave of calls, else the most recent sessions in one more."""
-        asked = self._keeper.now()
-        with tally.phase("image"):
-            stored, changes = await asyncio.gather(
-                self._try(tally, "warm image", lambda: self._images.read_image(self._keeper.name)),
-                self._try(tally, "changes", lambda: self._changes(0, self._keeper.newest)),
-            )
-        manifest = self._manifest(stored.value, changes.value)
-        if not stored.failed:
-            self._keeper.found(stored.value, manifest)
-        if changes.value is None or stored.value is None or manifest is None or not manifest.rows:
-            await self._load_recent(tally, changes.value, asked)
-        else:
-            since = await self._since(tally, manifest, Since(changes.value, asked, whole=True))
-            await self._load_image(tally, manifest, stored.value, since)
+        unpacking = Unpacking(self._background)
+        try:
+            await self._load(tally, unpacking)
+        finally:
+            unpacking.close()
         log.info("sessions_warmed", shard=self._shard, count=tally.loaded, source=tally.source)
         cached = len(self._sessions)
         log.info("cache_warming_complete", actor=self._keeper.actor, shard=self._shard, cached=cached)
+
+    async def _load(self, tally: Tally, unpacking: Unpacking) -> None:
+        """The image is unpacked from when it is here: what changed may come later, and may be asked for twice."""
+        asked = self._keeper.now()
+        with tally.phase("image"):
+            read, newest = await asyncio.gather(
+                self._try(tally, "warm image", lambda: self._image(unpacking)),
+                self._try(tally, "changes", lambda: self._changes(0, self._keeper.newest)),
+            )
+        found, changes = read.value or Found(None, None), newest.value
+        manifest = self._of_this_store(found.manifest, changes)
+        if not read.failed:
+            self._keeper.found(found.stored, manifest)
+        if changes is None or manifest is None or not manifest.rows:
+            await self._load_recent(tally, changes, asked)
+        else:
+            since = await self._since(tally, manifest, Since(changes, asked, whole=True))
+            await self._load_image(tally, manifest, unpacking, since)
 
     # ------------------------------------------------------------ asking the store
 
@@ -120,6 +135,14 @@ class SessionWarming:
         tally.refused(error)
         tally.fail(f"{what}: {error}", entries=0, retry=error.retry)
         return Tried(failed=True)
+
+    async def _image(self, unpacking: Unpacking) -> Found:
+        """Read the image, and begin to unpack it."""
+        stored = await self._images.read_image(self._keeper.name)
+        manifest = self._manifest(stored) if stored is not None else None
+        if stored is not None and manifest is not None:
+            unpacking.begin(manifest, stored)
+        return Found(stored, manifest)
 
     async def _changes(self, since: int, limit: int) -> SessionChanges:
         return await self._images.changed_sessions(self._shard, since, limit)
@@ -140,31 +163,34 @@ class SessionWarming:
 
     # ------------------------------------------------------------ with an image
 
-    def _manifest(self, stored: StoredImage | None, changes: SessionChanges | None) -> Manifest | None:
+    def _manifest(self, stored: StoredImage) -> Manifest | None:
         """The manifest of an image that can be used; why another one can't is told."""
-        if stored is None:
-            return None
         try:
             manifest = image.unpack_manifest(stored.manifest)
             self._keeper.check(manifest)
-            if changes is not None and manifest.watermark > changes.watermark:
-                raise ImageRefused(Fault.FOREIGN, "it knows of later writes than the store")
         except ImageRefused as refused:
             self._set_aside(refused)
             return None
         return manifest
 
+    def _of_this_store(self, manifest: Manifest | None, changes: SessionChanges | None) -> Manifest | None:
+        """The manifest, unless its image was made from another store than this."""
+        if manifest is None or changes is None or manifest.watermark <= changes.watermark:
+            return manifest
+        self._set_aside(ImageRefused(Fault.FOREIGN, "it knows of later writes than the store"))
+        return None
+
     def _set_aside(self, refused: ImageRefused) -> None:
         self._count("images_set_aside")
         log.warning("warm_image_set_aside", shard=self._shard, reason=refused.fault, error=str(refused))
 
-    async def _load_image(self, tally: Tally, manifest: Manifest, stored: StoredImage, since: Since) -> None:
+    async def _load_image(self, tally: Tally, manifest: Manifest, unpacking: Unpacking, since: Since) -> None:
         tally.source = "image"
         tally.requested = manifest.rows
         with tally.phase("sessions"):
             await self._take_changes(tally, since)
-            for blob, data in zip(manifest.blobs, chain(stored.blobs, repeat(b"")), strict=False):
-                rows = await self._rows(tally, blob, data)
+            async for blob, unpacked in unpacking.blobs():
+                rows = self._rows(tally, blob, unpacked)
                 for first in range(0, len(rows), SLICE):
                     await self._take_rows(tally, rows[first : first + SLICE], since)
 
@@ -181,14 +207,13 @@ class SessionWarming:
             taken = await self._sessions.take_in(living, since.asked.monotonic_s)
         self._took(tally, taken, living)
 
-    async def _rows(self, tally: Tally, blob: Blob, data: bytes) -> list[Row]:
+    def _rows(self, tally: Tally, blob: Blob, unpacked: Unpacked) -> list[Row]:
         """A blob's rows; of one that is broken none, as if they had not been in the image."""
-        try:
-            return await self._background.compute(partial(image.unpack_blob, blob, data))
-        except ImageRefused as refused:
-            self._set_aside(refused)
-            tally.fail(f"warm image: {refused}", entries=blob.rows, degrades=False)
-            return []
+        if not isinstance(unpacked, ImageRefused):
+            return unpacked
+        self._set_aside(unpacked)
+        tally.fail(f"warm image: {unpacked}", entries=blob.rows, degrades=False)
+        return []
 
     async def _take_rows(self, tally: Tally, rows: Sequence[Row], since: Since) -> None:
         """Load those that are still the newest; of those nobody can say that of, none."""

@@ -61,6 +61,19 @@ async def test_a_start_takes_one_wave_of_calls_or_two(world: World, changed: int
     )
 
 
+async def test_an_image_is_unpacked_while_changes_are_on_their_way(world: World) -> None:
+    """Their answer may come later than the image, and be asked for twice: that time is not lost."""
+    await wrote(world, MANY)
+    await world.now.shard.stop()
+    made = world.make()
+    world.shard_place.actor = made.shard
+    made.store.fail("changed_sessions", "hang")
+    starting = asyncio.create_task(made.shard.start())
+    await asyncio.sleep(FAR_S)
+    assert (None, 1) == (made.shard.warmer.last, made.shard_background.computed)
+    await starting
+
+
 async def test_what_was_forgotten_since_is_not_served(world: World) -> None:
     """A tombstone is newer than the image; and the image is soon written without its chat."""
     await wrote(world, MANY[:30])
