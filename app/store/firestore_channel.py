@@ -24,6 +24,9 @@ _HOST: Final = "firestore.googleapis.com:443"
 _FIND_CREDENTIALS_S: Final = 10.0  # off Google's cloud, asking its metadata server takes seconds
 _DEADLINES_BEFORE_REPLACING: Final = 2  # one can be a slow call; two in a row lead nowhere
 
+READ_AHEAD: Final = 16 * 1024 * 1024
+"""Bytes that a server may send before it has to hear that they came in: an image of 10 MiB, and changes beside it."""
+
 _OPTIONS: Final = (
     # Clients of a process share one connection by default: one that hangs would take all with it.
     ("grpc.use_local_subchannel_pool", 1),
@@ -35,8 +38,10 @@ _OPTIONS: Final = (
     # Finds a dead peer while calls wait; the interval is the one that Google's own client uses.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 5_000),
-    # A warm image is megabytes in one wave: with 64 kB read ahead (the default) it took a round trip more.
-    ("grpc.http2.lookahead_bytes", 1 << 20),
+    # A warm image is megabytes in one wave. gRPC's probe of the way begins with 4 MiB, whatever is asked for, and
+    # narrows them where little was read before: a full image, the first thing read, took two round trips more.
+    ("grpc.http2.lookahead_bytes", READ_AHEAD),
+    ("grpc.http2.bdp_probe", 0),
     # Every retry is ours, so that every attempt is counted and bounded.
     ("grpc.enable_retries", 0),
     # Nothing asks a DNS TXT record how to balance: one look-up less on a cold start.
