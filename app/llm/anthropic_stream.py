@@ -58,8 +58,8 @@ class StreamedAnswer:
 
     @property
     def full(self) -> bool:
-        """No more is kept; the stream may be closed."""
-        return self._left <= 0
+        """More came than is kept; the stream may be closed."""
+        return self._left < 0
 
     def take(self, event: RawMessageStreamEvent) -> None:
         """Take the next event."""

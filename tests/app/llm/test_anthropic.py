@@ -85,6 +85,13 @@ async def test_huge_answer_is_bounded(serve: Serve) -> None:
     assert (f"{'x' * 250}\n\n{CUT_NOTE}", "length") == (completion.text, completion.stop)
 
 
+async def test_answer_as_long_as_the_bound_is_whole(serve: Serve) -> None:
+    """An answer of which nothing was left out is not called cut."""
+    _, model = await serve(streams(START, *text_events("x" * 200, "y" * 50), *end()), max_chars=250)
+    completion = await model.answer(HELLO)
+    assert ("x" * 200 + "y" * 50, "end") == (completion.text, completion.stop)
+
+
 async def test_refusal_shows_nothing_of_what_came_before(serve: Serve) -> None:
     """What a model had written before it refused is not shown."""
     _, model = await serve(says("First you take", reason="refusal"))
