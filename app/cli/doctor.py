@@ -1,6 +1,5 @@
 """`doctor`: says whether anything was lost, on the store itself, whatever works on it running or not."""
 
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -49,7 +48,8 @@ def doctor(lost: bool, replay_dead: bool, as_json: bool, target: str | None) -> 
         click.echo(msgspec.json.encode(findings))
     else:
         _tell(findings, Console(), listed=lost)
-    sys.exit(0 if findings.ok else 1)
+    if not findings.ok:
+        fail(f"something is wrong: {_why(findings)}")
 
 
 async def _place(chosen: Settings, target: str | None) -> Place:
@@ -145,6 +145,20 @@ def _tell(findings: Findings, console: Console, *, listed: bool) -> None:
         console.print(_webhook(findings.webhook), markup=False)
     if listed:
         _list(findings, console)
+
+
+def _why(findings: Findings) -> str:
+    counted = {
+        "lost": len(findings.lost),
+        "stuck": len(findings.stuck),
+        "contradictory": len(findings.contradictions),
+        "unreadable": len(findings.set_aside),
+        "without their index": len(findings.missing_indexes),
+        "actors in trouble": len(findings.actors or ()),
+    }
+    webhook = findings.webhook.problem if findings.webhook else ""
+    said = [f"{count} {name}" for name, count in counted.items() if count]
+    return ", ".join((*said, webhook) if webhook else said)
 
 
 def _cut(ids: tuple[int, ...]) -> str:

@@ -1,6 +1,5 @@
 """`replay`: recorded updates through the webhook of a running service again."""
 
-import sys
 from pathlib import Path
 
 import click
@@ -34,7 +33,8 @@ def replay(file: Path, url: str | None, connections: int, as_json: bool) -> None
         click.echo(msgspec.json.encode(replayed))
     else:
         _tell(replayed)
-    sys.exit(0 if replayed.ok else 1)
+    if not replayed.ok:
+        fail(f"not all of {file} was accepted: {_why(replayed)}")
 
 
 def _replay(file: Path, url: str, secret: str, connections: int) -> Replayed:
@@ -68,6 +68,16 @@ def _target(url: str) -> str:
     check_address(url)
     url = url.rstrip("/")
     return url if url.endswith(PATH) else f"{url}{PATH}"
+
+
+def _why(replayed: Replayed) -> str:
+    refused = [f"{count} refused with {status}" for status, count in replayed.refused.items()]
+    others = [
+        f"{count} {name}"
+        for name in ("unreachable", "unsent", "malformed")
+        if (count := getattr(replayed, name))
+    ]
+    return ", ".join((*refused, *others))
 
 
 def _tell(replayed: Replayed) -> None:

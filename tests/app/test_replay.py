@@ -280,6 +280,16 @@ async def test_a_malformed_line_fails_the_replay_and_is_named_on_stderr(
     ]
 
 
+async def test_a_failed_replay_says_why_in_one_line(webhook: Webhook, url: str, tmp_path: Path) -> None:
+    """Exit 1 never comes without a word on stderr, whatever stdout is read by."""
+    file = tmp_path / "updates.jsonl"
+    file.write_bytes(LINES + b"{}\n")
+    webhook.script = [web.Response(status=401)]
+    ended = await _replay(file, "--url", url, "--json")
+    why = f"firstlight: not all of {file} was accepted: 1 refused with 401, 1 malformed"
+    assert (1, why) == (ended.exit_code, ended.stderr.splitlines()[-1])
+
+
 @pytest.mark.parametrize("words", [("--url", "ftp://x"), ("--connections", "0"), ("--bogus",)])
 async def test_wrong_usage_of_replay_exits_with_2(tmp_path: Path, words: tuple[str, ...]) -> None:
     """Wrong words are told apart from a failed replay."""

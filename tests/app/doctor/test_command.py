@@ -36,6 +36,8 @@ async def test_the_command_tells_what_is_lost(patient: Patient) -> None:
     await patient.age()
     told, listed = await _doctor(patient, "--json"), await _doctor(patient, "--lost")
     assert [1, 1] == [told.exit_code, listed.exit_code]
+    why = "firstlight: something is wrong: 1 stuck"
+    assert [why, why] == [each.stderr.splitlines()[-1] for each in (told, listed)]
     assert [4321] == json.loads(told.stdout)["stuck"]
     assert "SOMETHING IS WRONG" in listed.stdout
     assert ["4321", "777", "7:4321", "one"] == [
