@@ -1,5 +1,8 @@
 """Gives dead-lettered updates another turn: each as a new update of ours, so that its record stays what it was."""
 
+from collections.abc import Sequence
+from typing import Final
+
 import msgspec
 
 from actors import turns
@@ -10,6 +13,9 @@ from app.store.database import Database
 from contracts.base import Value
 from contracts.codec import UNREADABLE
 
+LETTERS_MOST: Final = 64_000  # of a few kB; ended updates expire within a week
+_OF_ZERO: Final = -(2**63)  # 0 has no negative, and no update of Telegram's the negative of this
+
 
 class Reopened(Value, frozen=True, kw_only=True):
     """Update ids. `reopened` wait for their turn now; `left` have why they can't be given one, by id as text."""
@@ -18,7 +24,7 @@ class Reopened(Value, frozen=True, kw_only=True):
     left: dict[str, str] = msgspec.field(default_factory=dict)
 
 
-async def replay_dead(database: Database) -> Reopened:
+async def replay_dead(database: Database, wave: int = LOOKED_AT) -> Reopened:
     """Append the dead letters of which nobody saw an answer at the end of their chats' mailboxes; raises StoreError.
 
     A running service's sweeper takes them up. The new update has the negative id of the old one, which no
@@ -26,7 +32,7 @@ async def replay_dead(database: Database) -> Reopened:
     """
     store = database.sessions(Meter())
     try:
-        dead = await store.find_updates(("dead_lettered",), LOOKED_AT)
+        dead = await _letters(store, wave)
         outcomes = [(record.update, await _replay(store, record)) for record in dead]
     finally:
         await store.close()
@@ -34,6 +40,19 @@ async def replay_dead(database: Database) -> Reopened:
         reopened=tuple(update for update, why in outcomes if not why),
         left={str(update): why for update, why in outcomes if why},
     )
+
+
+def id_of_replay(update: int) -> int:
+    """The id of the update that is another turn for `update`."""
+    return -update or _OF_ZERO
+
+
+async def _letters(store: SessionStore, limit: int) -> Sequence[UpdateRecord]:
+    """Read all dead letters, more at a time until there are no more: replayed ones stay before those to be replayed."""
+    found = await store.find_updates(("dead_lettered",), limit)
+    if len(found) < limit or limit >= LETTERS_MOST:
+        return found
+    return await _letters(store, min(4 * limit, LETTERS_MOST))
 
 
 async def _replay(store: SessionStore, record: UpdateRecord) -> str:
@@ -53,7 +72,7 @@ async def _replay(store: SessionStore, record: UpdateRecord) -> str:
 def _anew(record: UpdateRecord, turn: turns.TurnRecord) -> UpdateRecord:
     return msgspec.structs.replace(
         record,
-        update=-record.update,
+        update=id_of_replay(record.update),
         state="accepted",
         open=True,
         reason="",

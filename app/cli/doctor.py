@@ -90,7 +90,8 @@ async def _replay(chosen: Settings) -> None:
     async with _opened(chosen, read_only=False) as database:
         outcome = await dead_letters.replay_dead(database)
     for update in outcome.reopened:
-        click.echo(f"update {update} waits for another turn, as {-update}", err=True)
+        again = dead_letters.id_of_replay(update)
+        click.echo(f"update {update} waits for another turn, as {again}", err=True)
     for name, why in outcome.left.items():
         click.echo(f"update {name} stays as it is: it {why}", err=True)
 

@@ -35,6 +35,23 @@ async def test_a_dead_letter_is_given_one_more_turn(patient: Patient) -> None:
     assert (1,) == (await examine(patient.database)).dead
 
 
+async def test_each_of_many_dead_letters_is_given_its_turn(patient: Patient) -> None:
+    """Also those that stand behind as many replayed ones as are looked at in a wave."""
+    for each in range(1, 10):
+        await patient.move(await patient.accept(each, body=_letter()), "dead_lettered", "five attempts")
+        reopened = (await replay_dead(patient.database, wave=2)).reopened
+        assert (each,) == reopened
+
+
+async def test_update_0_is_given_its_turn(patient: Patient) -> None:
+    """It has no negative, and is taken neither for its own replay nor for replayed."""
+    await patient.move(await patient.accept(0, body=_letter()), "dead_lettered", "five attempts")
+    first, second = await replay_dead(patient.database), await replay_dead(patient.database)
+    (again,) = (await patient.store.read_chat(500)).open_updates
+    assert ((0,), {"0": "was replayed before"}) == (first.reopened, second.left)
+    assert again.update < 0
+
+
 async def test_a_notice_is_no_answer(healthy: Patient) -> None:
     """Who was told that there will be none may have one after all, as an operator wants it."""
     notice = turns.TurnRecord(
