@@ -8,6 +8,7 @@ import msgspec
 from actors import session_codec, turns
 from actors.actor import Actor
 from actors.cache_values import Versioned
+from actors.conversation import extend
 from actors.image_keeper import ImageKeeper
 from actors.inbox import Inbox
 from actors.mailbox import Mailboxes
@@ -235,9 +236,9 @@ class SessionCacheActor(Actor[SessionRequest]):
         return await self._write(chat, lambda _: None)
 
     async def _adopt(self, chat: int, session: Session) -> SessionSaved:
-        """Give an absent session a value; one that is there, or was written meanwhile, stays."""
+        """Give the session of the chat that it was; what the chat has of its own meanwhile comes after that."""
         adopted = msgspec.structs.replace(session, chat=chat)
-        return await self._write(chat, lambda held: held if held is not None else adopted)
+        return await self._write(chat, lambda held: adopted if held is None else _following(held, adopted))
 
     async def _change(self, chat: int, change: Callable[[Session], Session]) -> SessionSaved:
         """Change a session, or a new one where there is none."""
@@ -272,3 +273,17 @@ class SessionCacheActor(Actor[SessionRequest]):
             raise
         self.sessions.learn(msgspec.structs.replace(record, version=version, revision=UNKNOWN_REVISION))
         return version
+
+
+def _following(own: Session, former: Session) -> Session:
+    """A chat's own session with its former one before it; it is as old as that then, so that it follows it once."""
+    if own.created_at <= former.created_at:
+        return own
+    return msgspec.structs.replace(
+        own,
+        mode=own.mode if own.mode != Session(chat=0).mode else former.mode,
+        turns=former.turns + own.turns,
+        created_at=former.created_at,
+        last_skill=own.last_skill or former.last_skill,
+        messages=extend(former.messages, own.messages),
+    )

@@ -247,7 +247,10 @@ class ForgetChat(Message, frozen=True, kw_only=True, tag="session.forget"):
 
 
 class AdoptSession(Message, frozen=True, kw_only=True, tag="session.adopt"):
-    """Give a chat the session of the chat it grew out of (Bot API `migrate_to_chat_id`), if it has none yet."""
+    """Give a chat the session of the chat it grew out of (Bot API `migrate_to_chat_id`); twice is as once.
+
+    What it has of its own by then comes after that.
+    """
 
     chat: int
     session: Session

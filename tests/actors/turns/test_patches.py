@@ -76,6 +76,18 @@ async def test_adopting_gives_an_absent_session_only(world: World) -> None:
     assert world.session().mode == "brief"
 
 
+async def test_who_wrote_before_the_session_followed_keeps_both(world: World) -> None:
+    """A11: a supergroup's first message may overtake its session; the history is the group's, then its own, once."""
+    await world.ask(await claimed(world))  # the first turn in the supergroup
+    own = world.session()
+    earlier = tuple(msgspec.structs.replace(each, text=f"{each.text} before") for each in SAID)
+    group = Session(chat=1, mode="brief", turns=3, last_skill="budget-check", messages=earlier)
+    await world.ask(AdoptSession(chat=CHAT, session=group))
+    await world.ask(AdoptSession(chat=CHAT, session=group))
+    followed = msgspec.structs.replace(group, chat=CHAT, user=own.user, turns=4, messages=(*earlier, *SAID))
+    assert followed == world.session()
+
+
 async def test_adopting_beside_another_writer_overwrites_nothing(world: World) -> None:
     """A shard that believes the session absent finds out by the version."""
     await loaded(world)
