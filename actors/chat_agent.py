@@ -13,7 +13,7 @@ from actors.agent_warming import AgentWarming
 from actors.answering import Answering
 from actors.coherence import CATALOG_EVERY_S
 from actors.commands import Reply, encodable, gave_up
-from actors.delivery import Delivery, Outbox
+from actors.delivery import STORE_AWAY_S, Delivery, Outbox
 from actors.insist import PATIENT_S, insist
 from actors.meter import Meter
 from actors.ports import Background, Chance, Clock, Model, Renderer, Telegram, TelegramError
@@ -44,7 +44,6 @@ log = structlog.get_logger(__name__)
 RENEW_S = 5.0  # a third of the lease, so that two renewals may be lost
 TYPING_S = 4.0  # Telegram shows typing for at most 5 s
 TYPING_AFTER_S = 0.3  # a quick answer needs no sign of life
-STORE_AWAY_S = 2.0  # a commit that the store did not take is tried again by the sweeper after this
 LOST_TURNS = 3  # turns that another owner ended meanwhile; the chat's next one is still to be taken
 RECORD_S = 2.0  # of the grace: to record the fate of the last message
 CLOSE_S = 5.0  # connections that do not close end with the process

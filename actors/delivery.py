@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from actors.insist import PATIENT_S, insist
+from actors.insist import PATIENT_S, PAUSES_S, insist
 from actors.ports import (
     CallRefused,
     ChatGone,
@@ -19,7 +19,7 @@ from actors.ports import (
 )
 from actors.refs import SessionShardRef
 from contracts.base import Value
-from contracts.faults import Fault
+from contracts.faults import Fault, LeaseLost
 from contracts.sessions import (
     BeginSending,
     DeliveryRecorded,
@@ -39,6 +39,7 @@ LATER_SHARE = (
     0.1  # of how long it fails already: a long outage costs few tries, and a tenth of it more at most
 )
 RETRY_LATEST_S = 300.0  # and never more than this
+STORE_AWAY_S = 2.0  # a step of a turn that the store did not take is tried again by the sweeper after this
 ALARM_RETRY_S = 60.0  # a token that is refused needs an operator
 LEAST_S = 5.0  # Telegram answers within 1 s: with less left to go, a message is for the next owner to send
 SEND_S = 90.0  # above the client's own deadline: only for one that does not keep it
@@ -108,16 +109,20 @@ class Delivery:
             if sent.state != "planned":
                 return sent
             recorded = await self._record(outbox, index, sent, shard)
-            if isinstance(recorded, Fault) or recorded.ended:
-                return recorded
             wait_s = max(sent.retry_after_s, pause_s or 0.0)
+            if isinstance(recorded, Fault):
+                return await self._give_up(outbox, recorded, wait_s, shard)
+            if recorded.ended:
+                return recorded
             if pause_s is None or wait_s > LONGEST_WAIT_S:
                 await self._hand_back(outbox, wait_s or _later_s(recorded.unsent_s), shard)
                 return None
             await self._clock.sleep(wait_s)
             begun = await self._begin(outbox, index, shard)
-            if isinstance(begun, Fault) or begun.next != index:
-                return begun if isinstance(begun, Fault) else None
+            if isinstance(begun, Fault):
+                return await self._give_up(outbox, begun, 0.0, shard)
+            if begun.next != index:
+                return None
         return None
 
     async def _send(self, chat: int, chunk: Chunk, *, follow: bool = True) -> Sent:
@@ -182,15 +187,27 @@ class Delivery:
         """Say that a chunk which is marked as being sent was not, and let another owner send it at once."""
         recorded = await self._record(outbox, index, Sent(state="planned"), shard)
         if isinstance(recorded, Fault):
-            return recorded
+            return await self._give_up(outbox, recorded, 0.0, shard)
         await self._hand_back(outbox, 0.0, shard)
         return None
 
-    async def _hand_back(self, outbox: Outbox, wait_s: float, shard: SessionShardRef) -> None:
+    async def _give_up(self, outbox: Outbox, fault: Fault, wait_s: float, shard: SessionShardRef) -> Fault:
+        """Say of a chunk that may stand as being sent that it was not; the store took no word on it for long."""
+        if not isinstance(fault, LeaseLost):
+            await self._hand_back(outbox, max(wait_s, STORE_AWAY_S), shard, unsent=True)
+        return fault
+
+    async def _hand_back(
+        self, outbox: Outbox, wait_s: float, shard: SessionShardRef, *, unsent: bool = False
+    ) -> None:
         release = ReleaseTurn(
-            chat=outbox.chat, lease=outbox.lease, retry_after_s=wait_s, stopping=self._ends_at is not None
+            chat=outbox.chat,
+            lease=outbox.lease,
+            retry_after_s=wait_s,
+            stopping=self._ends_at is not None,
+            unsent=unsent,
         )
-        await insist(self._clock, lambda: shard.ask(release))
+        await insist(self._clock, lambda: shard.ask(release), PATIENT_S if unsent else PAUSES_S)
 
 
 def _later_s(unsent_s: float) -> float:

@@ -79,8 +79,11 @@ class TurnLeases:
     async def release(self, request: ReleaseTurn) -> Message:
         """Let the next owner take the turn at once, or after the wait that is asked for, which the store keeps.
 
-        The stored lease is read first: another owner's is not given up.
+        The stored lease is read first: another owner's is not given up. That nothing was sent is known from
+        then on, although the store may be away.
         """
+        if request.unsent and (known := self._store.mailboxes.get(request.chat)) is not None:
+            known.unsent_lease = request.lease
         box = await self._store.mailbox(request.chat)
         if request.unsent:
             box.unsent_lease = request.lease

@@ -163,6 +163,26 @@ async def test_a_sent_chunk_is_recorded_although_the_store_is_away_for_a_while(w
     assert (world.state(1), world.screen.texts(CHAT)) == ("answered", ["echo: hello"])
 
 
+@pytest.mark.parametrize(
+    ("away_at_s", "away_s"), [(0.7, 25.0), (2.05, 15.0)], ids=["at the refusal", "at the next try"]
+)
+async def test_what_was_surely_not_sent_is_no_unknown_although_the_store_is_away(
+    world: World, away_at_s: float, away_s: float
+) -> None:
+    """Nobody died and the agent knows: it says so when it gives up, and the answer comes when the store is back."""
+    world.screen.took_s = 0.5  # the second message is refused at 1 s, and tried again at 2 s
+    scripted(world, None, NotSent("429", 1.0))
+    world.now.store.fail("write_turn", None, None, None, "after")
+    await world.say(1, "one|two|three")
+    await asyncio.sleep(away_at_s)
+    world.now.store.down = True
+    await asyncio.sleep(away_s)
+    world.now.store.down = False
+    await world.settle()
+    assert ["echo: one", "two", "three"] == world.screen.texts(CHAT)
+    assert "answered" == world.state(1)
+
+
 async def test_the_rest_of_a_reply_is_sent_after_its_owner_died(world: World) -> None:
     """B6: the chunk that was being sent is unknown, the others are sent."""
     world.screen.took_s = 5.0
