@@ -81,8 +81,9 @@ class ImageKeeper:
         self._version: int | None = None
         self._generation = self._layout = self._heard_of = 0
         self._spoilt = False
-        self._busy = asyncio.Lock()
+        self._busy, self._behind = asyncio.Lock(), asyncio.Event()
         self._living: asyncio.Task[None] | None = None
+        sessions.on_change = self._noticed
 
     @property
     def name(self) -> str:
@@ -162,13 +163,24 @@ class ImageKeeper:
 
     async def _live(self) -> None:
         while True:
-            await self._clock.sleep(TICK_S)
+            await self._next_look()
             if self._is_due():
                 async with self._busy:
                     await self._round()
             elif self._is_behind():
                 async with self._busy:
                     await self._catch_up()
+
+    async def _next_look(self) -> None:
+        """Wait for the next tick, or less: a rush changes more within one than a look at the changes lists."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(TICK_S):
+                await self._behind.wait()
+        self._behind.clear()
+
+    def _noticed(self) -> None:
+        if self._is_behind():
+            self._behind.set()
 
     def _is_due(self) -> bool:
         now, urgent = self._clock.monotonic_s(), self._is_urgent()
@@ -181,8 +193,9 @@ class ImageKeeper:
 
     def _is_behind(self) -> bool:
         """Whether so much changes that the next image would have to do without what was not read since."""
-        shed = self._clock.monotonic_s() < self._shed_until
-        return not shed and len(self._sessions.changed) >= self._heard_of + BEHIND
+        if len(self._sessions.changed) < self._heard_of + BEHIND:
+            return False
+        return self._clock.monotonic_s() >= self._shed_until
 
     def _is_urgent(self) -> bool:
         """Whether the stored image holds what it should not, or may hold it."""

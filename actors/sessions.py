@@ -41,6 +41,7 @@ class ShardSessions:
     `doubts` counts how often a session was unlearned. `changed` are the chats whose session was written or
     forgotten since somebody emptied it. `imaged` are the chats that the stored image may hold, None while nobody
     knows; `forgotten` says that one of these was forgotten since then, `erased` that one of the others was.
+    `on_change` is called when there is one more of the `changed`.
     `scores` tell which sessions are worth keeping.
     """
 
@@ -65,6 +66,7 @@ class ShardSessions:
         self._unproven: set[int] = set()
         self.doubts = 0
         self.changed: set[int] = set()
+        self.on_change: Callable[[], None] = _unheard
         self.imaged: frozenset[int] | None = None
         self.forgotten = self.erased = False
 
@@ -231,6 +233,7 @@ class ShardSessions:
             return
         if len(self.changed) < MAX_REVISIONS:
             self.changed.add(session.chat)
+            self.on_change()
         if not session.body:
             self.note_forgotten(session.chat)
 
@@ -247,6 +250,10 @@ def chats_of(set_aside: Iterable[SetAside]) -> set[int]:
     """The chats of unreadable sessions: a document's id is its chat's, and one that is no number is nobody's."""
     names = (each.file.rpartition("/")[2] for each in set_aside)
     return {int(name) for name in names if name.lstrip("-").isdecimal()}
+
+
+def _unheard() -> None:
+    pass
 
 
 def _note(notes: dict[int, T], chat: int, what: T) -> None:

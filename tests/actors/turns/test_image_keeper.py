@@ -336,3 +336,13 @@ async def test_a_rush_of_others_pushes_nobody_out_of_the_image(world: World) -> 
     assert (
         world.now.store.calls["changed_sessions"] <= 4_800 // BEHIND + 3
     )  # at the start, for an image, at the end
+
+
+async def test_a_rush_of_a_thousand_chats_a_second_is_in_the_image(world: World) -> None:
+    """One process accepts so many: the changes are read as soon as it is time, and not at the next tick."""
+    for first in range(0, 6_000, 100):
+        await wrote(world, range(first, first + 100))
+        await asyncio.sleep(0.1)
+    await world.now.shard.stop()
+    assert 6_000 == len(imaged(world))
+    assert world.now.store.calls["changed_sessions"] <= 6_000 // BEHIND + 3
