@@ -335,7 +335,7 @@ class ImageKeeper:
             actor=self.actor,
             shard=self.shard,
             shards=self._shards,
-            generation=self._generation + 1,
+            generation=(self._generation + 1) % image.COUNT_MOST,
             watermark=mark,
             made_at=asked.unix_s,
             blobs=tuple(notes),

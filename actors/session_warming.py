@@ -51,6 +51,7 @@ class Since:
     whole: bool
     sessions: dict[int, SessionRecord] = field(init=False)
     unreadable: set[int] = field(init=False)
+    met: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.sessions = {each.chat: each for each in self.changes.sessions}
@@ -65,6 +66,12 @@ class Since:
             return True
         newer = self.sessions.get(row.chat)
         return newer is not None and newer.version >= row.version
+
+    def is_first(self, row: Row) -> bool:
+        """Whether no row of this chat came before: an image has one, unless a hand or a fault has doubled it."""
+        is_first = row.chat not in self.met
+        self.met.add(row.chat)
+        return is_first
 
     def forgot(self, row: Row) -> bool:
         """Whether the session was deleted."""
@@ -118,7 +125,9 @@ class SessionWarming:
             await self._load_recent(tally, changes, asked)
         else:
             since = await self._since(tally, manifest, Since(changes, asked, whole=True))
-            await self._load_image(tally, manifest, unpacking, since)
+            if not await self._load_image(tally, manifest, unpacking, since):
+                self._keeper.found(found.stored, None)
+                await self._load_recent(tally, since.changes, since.asked)
 
     # ------------------------------------------------------------ asking the store
 
@@ -184,15 +193,25 @@ class SessionWarming:
         self._count("images_set_aside")
         log.warning("warm_image_set_aside", shard=self._shard, reason=refused.fault, error=str(refused))
 
-    async def _load_image(self, tally: Tally, manifest: Manifest, unpacking: Unpacking, since: Since) -> None:
-        tally.source = "image"
-        tally.requested = manifest.rows
+    async def _load_image(self, tally: Tally, manifest: Manifest, unpacking: Unpacking, since: Since) -> bool:
+        """Load the changes and what can be read of the image; where nothing of it can, False, and nothing is loaded."""
+        broken: list[tuple[Blob, ImageRefused]] = []
         with tally.phase("sessions"):
-            await self._take_changes(tally, since)
-            async for blob, unpacked in unpacking.blobs():
-                rows = self._rows(tally, blob, unpacked)
+            async for blob, rows in unpacking.blobs():
+                if isinstance(rows, ImageRefused):
+                    self._set_aside(rows)
+                    broken.append((blob, rows))
+                    continue
+                if tally.source != "image":
+                    tally.source, tally.requested = "image", manifest.rows
+                    await self._take_changes(tally, since)
                 for first in range(0, len(rows), SLICE):
                     await self._take_rows(tally, rows[first : first + SLICE], since)
+        if tally.source != "image":
+            return False
+        for blob, refused in broken:
+            tally.fail(f"warm image: {refused}", entries=blob.rows, degrades=False)
+        return True
 
     async def _take_changes(self, tally: Tally, since: Since) -> None:
         """Load what changed: it is newer than the image, and hotter."""
@@ -207,20 +226,12 @@ class SessionWarming:
             taken = await self._sessions.take_in(living, since.asked.monotonic_s)
         self._took(tally, taken, living)
 
-    def _rows(self, tally: Tally, blob: Blob, unpacked: Unpacked) -> list[Row]:
-        """A blob's rows; of one that is broken none, as if they had not been in the image."""
-        if not isinstance(unpacked, ImageRefused):
-            return unpacked
-        self._set_aside(unpacked)
-        tally.fail(f"warm image: {unpacked}", entries=blob.rows, degrades=False)
-        return []
-
     async def _take_rows(self, tally: Tally, rows: Sequence[Row], since: Since) -> None:
         """Load those that are still the newest; of those nobody can say that of, none."""
         own = [row for row in rows if self._keeper.owns(row.chat)]
         if len(own) < len(rows):  # they are forgotten elsewhere: this image is to be without them
             self._sessions.forgotten = True
-        standing = [row for row in own if not since.outdates(row)]
+        standing = [row for row in own if not since.outdates(row) and since.is_first(row)]
         tally.requested -= len(rows) - len(standing)
         self._note_scores(own, since)
         if not since.whole:

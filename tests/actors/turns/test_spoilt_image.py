@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from actors.image import Blob
+from actors.image import COUNT_MOST, Blob
 from actors.warm_ports import StoredImage
 from contracts.warming import WarmReport
 from tests.actors.image_kit import (
@@ -66,6 +66,46 @@ async def test_an_image_that_can_not_be_used(
     assert (aside, world.counted()["images_set_aside"]) == ([reason], 1)
     await asyncio.sleep(30.0)
     assert sorted(imaged(world)) == list(range(10, 60))
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [lambda blob: b"", lambda blob: blob[: len(blob) // 2], lambda blob: blob[:-1] + b"\0"],
+    ids=["missing", "cut", "changed"],
+)
+async def test_an_image_without_a_blob_that_can_be_used(
+    world: World, spoilt: Callable[[bytes], bytes]
+) -> None:
+    """A sound manifest alone is no image: the plan without one runs, and the image is soon replaced."""
+    await wrote(world, MANY[:60])
+    await world.now.shard.stop()
+    spoil(
+        world, lambda found: msgspec.structs.replace(found, blobs=tuple(spoilt(blob) for blob in found.blobs))
+    )
+    report = await begin(world)
+    assert ("warm", "query", 50, 50, 0) == _numbers(report)
+    await asyncio.sleep(30.0)
+    assert sorted(imaged(world)) == list(range(10, 60))
+
+
+async def test_a_chat_that_an_image_has_twice_is_counted_once(world: World) -> None:
+    """What the report says is loaded is what is held."""
+    await wrote(world, MANY[:60])
+    await world.now.shard.stop()
+    spoil(world, with_rows(lambda rows: [*rows, *rows[:20], *rows]))
+    report = await begin(world)
+    assert ("warm", "image", 60, 60, 0) == _numbers(report)
+    assert 60 == len(world.now.shard.sessions)
+
+
+async def test_the_greatest_generation_is_followed_by_one_that_can_be_read(world: World) -> None:
+    """A number spoilt by a hand costs no image to come."""
+    await wrote(world, MANY[:60])
+    await world.now.shard.stop()
+    spoil(world, with_manifest(generation=COUNT_MOST))
+    await begin(world)
+    await wrote(world, [2], "detailed")
+    assert ("warm", "image", 60, 60, 0) == _numbers(await restart(world))
 
 
 async def test_an_image_of_nobody(world: World) -> None:
@@ -149,3 +189,7 @@ async def test_a_mad_score_goes_into_no_image_to_come(world: World, score: float
     await wrote(world, [2], "detailed")
     await world.now.shard.stop()
     assert [0.0] == [row.score for row in stored(world)[1] if row.chat == 0]
+
+
+def _numbers(report: WarmReport) -> tuple[str, str, int, int, int]:
+    return report.status, report.source, report.requested, report.loaded, report.failed
