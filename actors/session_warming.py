@@ -191,7 +191,7 @@ class SessionWarming:
 
     def _set_aside(self, refused: ImageRefused) -> None:
         self._count("images_set_aside")
-        log.warning("warm_image_set_aside", shard=self._shard, reason=refused.fault, error=str(refused))
+        log.warning("session_warm_failed", shard=self._shard, what="warm image", error=str(refused))
 
     async def _load_image(self, tally: Tally, manifest: Manifest, unpacking: Unpacking, since: Since) -> bool:
         """Load the changes and what can be read of the image; where nothing of it can, False, and nothing is loaded."""

@@ -62,7 +62,7 @@ async def test_an_image_that_can_not_be_used(
     spoil(world, change)
     report = await begin(world)
     assert (report.status, report.source, report.loaded) == ("warm", "query", 50)
-    aside = [line["reason"] for line in told if line["event"] == "warm_image_set_aside"]
+    aside = [line["error"].partition(":")[0] for line in told if line["event"] == "session_warm_failed"]
     assert (aside, world.counted()["images_set_aside"]) == ([reason], 1)
     await asyncio.sleep(30.0)
     assert sorted(imaged(world)) == list(range(10, 60))
