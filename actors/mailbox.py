@@ -105,6 +105,10 @@ class Mailbox:
         """Whether nobody works on what waits, and nobody was told to wait with it."""
         return bool(self.records) and self.living_lease(now) is None and self.not_before <= now
 
+    def idle_head(self, now: float) -> UpdateRecord | None:
+        """The update whose turn is next, if nobody works on it."""
+        return self.head() if self.idle(now) else None
+
 
 class Mailboxes:
     """The mailboxes of a shard that are not empty; bounded, as what is dropped can be read again."""

@@ -40,6 +40,8 @@ class TurnLeases:
 
         An owner holds one turn at a time, so that one who claims again has not got the first answer.
         """
+        if self._is_through(request):
+            return NothingWaiting(chat=request.chat)
         asked = self._store.mailboxes.is_doubted(request.chat)
         while True:
             box = await self._store.mailbox(request.chat)
@@ -60,6 +62,15 @@ class TurnLeases:
                 reply = await self._leased(box, head, request.owner)
             if reply is not None:
                 return reply
+
+    def _is_through(self, request: ClaimTurn) -> bool:
+        """Whether the turn that the ticket is for ended here, and none is known that waits: it was handed over twice.
+
+        What another container has accepted since has a ticket of its own.
+        """
+        if request.done or self._store.mailboxes.get(request.chat) is not None:
+            return False
+        return self._store.mailboxes.is_over(f"{request.bot}:{request.update}")
 
     async def renew(self, request: RenewLease) -> Message:
         """Keep the lease for another 15 s."""

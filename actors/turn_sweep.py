@@ -30,7 +30,10 @@ class TurnSweep:
         for start in range(0, len(chats), CHATS_A_READ):
             read += await self._turns.learn(chats[start : start + CHATS_A_READ])
         now = self._turns.now()
-        return TurnsStranded(chats=tuple(chat for chat in read if self._box(chat).idle(now)))
+        idle = {chat: head for chat in read if (head := self._box(chat).idle_head(now)) is not None}
+        return TurnsStranded(
+            chats=tuple(idle), updates=tuple((head.bot, head.update) for head in idle.values())
+        )
 
     async def _page(self) -> Sequence[UpdateRecord]:
         """The open updates behind those of the last sweep; behind the newest comes the oldest."""

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -28,6 +28,14 @@ STRAY_PAGES: Final = (
     10  # behind so many that wait or are worked on a later sweep looks: a sweep has 45 s on Modal
 )
 CHATS_AT_ONCE: Final = 200  # what the port's `read_chats` takes in one wave
+
+
+class Stranded(NamedTuple):
+    """A turn that nobody works on, as in TakeTurn: whether it ended meanwhile is known by its id without a look."""
+
+    chat: int
+    bot: int = 0
+    update: int = 0
 
 
 async def sweep(fleet: Fleet) -> int:
@@ -69,7 +77,7 @@ async def sweep_forever(fleet: Fleet, clock: Clock, store: SessionStore | None =
 
 async def _sweep(fleet: Fleet, shards: Iterable[int], strays: Iterable[int] = ()) -> int:
     asked = (_sweep_shard(fleet.sessions.shards[shard], fleet.agent) for shard in shards)
-    swept = sum(await asyncio.gather(*asked, _handed(strays, fleet.agent)))
+    swept = sum(await asyncio.gather(*asked, _handed(map(Stranded, strays), fleet.agent)))
     if swept:
         log.info("turns_swept", chats=swept)
     return swept
@@ -78,28 +86,29 @@ async def _sweep(fleet: Fleet, shards: Iterable[int], strays: Iterable[int] = ()
 async def _sweep_shard(shard: SessionShardRef, agent: ChatAgentRef) -> int:
     """Sweep one shard; one that does not answer keeps no other from being swept."""
     try:
-        chats = await _stranded(shard)
+        stranded = await _stranded(shard)
     except Unreachable as away:  # an alarm: for as long as this goes on, the shard accepts nothing
         log.error("sweep_failed", shard=shard.name, error=str(away))
         return 0
-    return await _handed(chats, agent)
+    return await _handed(stranded, agent)
 
 
-async def _handed(chats: Iterable[int], agent: ChatAgentRef) -> int:
+async def _handed(stranded: Iterable[Stranded], agent: ChatAgentRef) -> int:
     handed = 0
     try:
-        for chat in chats:
-            await agent.take_turn(chat)
+        for chat, bot, update in stranded:
+            await agent.take_turn(chat, bot, update)
             handed += 1
     except Unreachable as away:
         log.warning("sweep_failed", error=str(away))
     return handed
 
 
-async def _stranded(shard: SessionShardRef) -> tuple[int, ...]:
+async def _stranded(shard: SessionShardRef) -> tuple[Stranded, ...]:
     reply = await shard.ask(SweepTurns())
-    if isinstance(reply, TurnsStranded):
-        return reply.chats
+    if isinstance(reply, TurnsStranded):  # one of before names no turns
+        named = itertools.chain(reply.updates, itertools.repeat((0, 0)))
+        return tuple(Stranded(chat, *turn) for chat, turn in zip(reply.chats, named, strict=False))
     log.warning("sweep_failed", error=repr(reply))
     return ()
 

@@ -267,9 +267,10 @@ class SweepTurns(Message, frozen=True, kw_only=True, tag="turns.sweep"):
 
 
 class TurnsStranded(Message, frozen=True, kw_only=True, tag="turns.stranded"):
-    """Chats to take a turn in, longest waiting first."""
+    """Chats to take a turn in, longest waiting first; `updates` are the turns, in the same order, by bot and id."""
 
     chats: tuple[int, ...] = ()
+    updates: tuple[tuple[int, int], ...] = ()
 
 
 SessionRequest = (

@@ -287,10 +287,11 @@ class World:
             reply = await self.ask(SweepTurns())
         except Unreachable:
             return ()
-        chats = reply.chats if isinstance(reply, TurnsStranded) else ()
-        for chat in chats:
-            await self.agent.take_turn(chat)
-        return chats
+        if not isinstance(reply, TurnsStranded):
+            return ()
+        for chat, (bot, update) in zip(reply.chats, reply.updates, strict=True):
+            await self.agent.take_turn(chat, bot, update)
+        return reply.chats
 
     async def settle(self, within_s: float = 600.0) -> None:
         """Sweep every 5 s until no update is open."""

@@ -201,7 +201,7 @@ EXAMPLES: tuple[Message, ...] = (
     AdoptSession(chat=6, session=SESSION),
     SessionSaved(version=5),
     SweepTurns(),
-    TurnsStranded(chats=(5, -6)),
+    TurnsStranded(chats=(5, -6), updates=((1, 2), (1, 3))),
     TakeTurn(chat=5, bot=42, update=7),
     TurnsTaken(chat=5, turns=2, stopped_by="held"),
     Warm(force=True),

@@ -15,7 +15,7 @@ from contracts.codec import encode
 from contracts.faults import StoreUnavailable
 from contracts.sessions import ClaimTurn, ReleaseTurn, SweepTurns, TurnClaimed, TurnHeld, TurnsStranded
 from tests.actors.fakes import VirtualClock
-from tests.actors.turn_kit import CHAT, Registry, World
+from tests.actors.turn_kit import BOT, CHAT, Registry, World
 
 
 async def stranded(world: World) -> tuple[int, ...]:
@@ -48,6 +48,29 @@ async def test_turns_without_an_owner_are_found_longest_waiting_first(world: Wor
     for number in range(5):
         await world.accept(number, chat=CHAT - number)
     assert await stranded(world) == tuple(CHAT - number for number in range(5))
+
+
+async def test_a_turn_that_is_handed_over_twice_reads_nothing(world: World) -> None:
+    """Agents that start take their time: the sweep hands over what a ticket is on its way for, and that ends first."""
+    await world.accept(1)
+    swept = await world.ask(SweepTurns())
+    assert TurnsStranded(chats=(CHAT,), updates=((BOT, 1),)) == swept
+    await world.agent.take_turn(CHAT, BOT, 1)
+    await world.idle()
+    before = world.now.store.calls.copy()
+    await world.agent.take_turn(CHAT, BOT, 1)
+    await world.idle()
+    assert (dict(world.now.store.calls - before), ["echo: hello"]) == ({}, world.screen.texts(CHAT))
+
+
+async def test_a_turn_that_is_handed_over_twice_takes_what_waits_by_then(world: World) -> None:
+    """The chat's next message came meanwhile, and its own ticket was lost."""
+    await world.say(1, "one")
+    await world.idle()
+    await world.accept(2, "two")
+    await world.agent.take_turn(CHAT, BOT, 1)
+    await world.idle()
+    assert ["echo: one", "echo: two"] == world.screen.texts(CHAT)
 
 
 async def test_a_turn_with_a_living_owner_is_left_alone(world: World) -> None:
