@@ -10,7 +10,7 @@ import structlog
 from actors import image
 from actors.image import Blob, Fault, ImageRefused, Manifest, Row
 from actors.image_keeper import CHANGES_MOST, ImageKeeper, Moment
-from actors.image_unpacking import Unpacked, Unpacking
+from actors.image_unpacking import Unpacking
 from actors.ports import Background
 from actors.score import HALF_LIFE_S, UNKNOWN
 from actors.sessions import SLICE, ShardSessions, Taken, chats_of
