@@ -1,8 +1,9 @@
 """What an answer of the Bot API means: the result that it carries, or the error of the port's tree.
 
 HTTP status, `error_code`, description                  error
-429, whatever it says; 5xx with `{"ok": false}`         NotSent (Bot API: the call had no effect)
-2xx, 5xx without a readable `{"ok": ...}`               MaybeSent (a proxy's page, a cut answer)
+429, 500, 503, whatever they say                        NotSent (Bot API: the call had no effect)
+another 5xx with `{"ok": false}`                        NotSent
+2xx, another 5xx without a readable `{"ok": ...}`       MaybeSent (a gateway's page, a cut answer)
 401; 404 "Not Found"                                    TokenRefused
 403; 400 chat not found, deactivated, upgraded, kicked  ChatGone
 400 entities, length, empty text                        TextRefused
@@ -90,9 +91,9 @@ def _read_answer(body: bytes) -> _Answer | None:
 
 def _wordless(detail: str, reply: Reply) -> TelegramError:
     match reply.status:
-        case 429:
+        case 429 | 500 | 503:  # RFC 9110 (15.6): the server's own failure, and not that of one behind it
             return NotSent(detail, reply.retry_after_s)
-        case status if status < 300 or status >= 500:  # what stands in between may have passed the request on
+        case status if status < 300 or status >= 500:  # a gateway may have passed the request on
             return MaybeSent(detail)
         case 401:
             return TokenRefused(detail)
