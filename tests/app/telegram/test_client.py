@@ -71,7 +71,6 @@ HTML = b"<html>Bad Gateway</html>"
         (Say(status=502, body=HTML), MaybeSent),
         (Say(status=504, body=b""), MaybeSent),
         (Say(status=503, body=HTML, cut=5), NotSent),
-        (Say(status=504, body=b""), MaybeSent),
         (Say(status=502, body=b'{"ok": true, "result": true}'), MaybeSent),
         (Say(body=HTML), MaybeSent),
         (Say(body=b""), MaybeSent),
