@@ -16,7 +16,7 @@ from app.chaos.faults import Faults
 from app.chaos.ledger import Ledger
 from app.chaos.mind import ChaosModel, Editions, FewSkills, MarkingRenderer
 from app.chaos.network import Network
-from app.chaos.store_port import ShakySessions, ShakyStatistics, ShakyWarm, StoreLine
+from app.chaos.store_port import ShakySessions, ShakyStatistics, ShakyWarm
 from app.chaos.telegram_port import ChaosTelegram, Wire
 from app.chaos.trace import Trace
 from app.chaos.virtual_loop import VirtualLoop
@@ -53,7 +53,7 @@ class World:
         self.loop, self.dice, self.faults, self.ledger, self.trace = loop, dice, faults, ledger, trace
         self.database, self.wire, self.bot = database, wire, bot
         self.editions = Editions(ledger)
-        self.line = StoreLine(database, faults, ledger, dice)
+        self.line = database.line(faults, ledger, dice)
         self.network = Network(loop, faults, ledger, trace, dice)
         self.l1_bytes = dice.choice((SMALL_L1_BYTES, SessionCacheOptions().l1_bytes))
 

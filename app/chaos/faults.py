@@ -77,6 +77,12 @@ KINDS: Final[Mapping[str, Kind]] = {
         "model", 0.030, "the model calls tools, some of which do not exist, and may not stop"
     ),
     "store_no_index": Kind("store", 0.004, "a query of warming is refused: it needs an index"),
+    # for each single call of Firestore's on the wire, beside those of stores
+    "rpc_aborted": Kind("rpc", 0.010, "a commit meets another one on its documents, and is not applied"),
+    "rpc_locked": Kind("rpc", 0.004, "a commit has its time, and is seen up to 3 s later"),
+    "rpc_reply_hangs": Kind("rpc", 0.003, "a commit is applied, and never answered"),
+    "rpc_cut": Kind("rpc", 0.006, "a stream of documents ends in the middle"),
+    "rpc_black_hole": Kind("rpc", 0.0003, "a connection swallows every call from now on"),
 }
 """All kinds of fault."""
 
@@ -99,8 +105,9 @@ class Faults:
         chosen, unwanted = frozenset(only) or frozenset(KINDS), frozenset(without)
         self.injected: Counter[str] = Counter()
         self.active = True
-        self._dice = dice
-        drawn = {name: kind.rate * dice.choice(INTENSITIES) for name, kind in KINDS.items()}
+        self._dice, self._copy = dice, random.Random()
+        self._copy.setstate(dice.getstate())
+        drawn = {name: kind.rate * self._dice_of(kind).choice(INTENSITIES) for name, kind in KINDS.items()}
         self.rates = {
             name: intensity * max(rate, KINDS[name].rate * bool(only)) if name in chosen - unwanted else 0.0
             for name, rate in drawn.items()
@@ -109,6 +116,10 @@ class Faults:
         for name, kind in KINDS.items():
             if self.rates[name]:
                 self._sorts.setdefault(kind.where, []).append((name, self.rates[name]))
+
+    def _dice_of(self, kind: Kind) -> random.Random:
+        """Kinds of one store alone draw their rates from a copy, so that all else goes on as without them."""
+        return self._copy if kind.where == "rpc" else self._dice
 
     def draw(self, where: str) -> str:
         """The fault for a call of that sort, counted; an empty string for none. One draw a call."""

@@ -21,6 +21,7 @@ from app.chaos.trace import Trace
 from app.chaos.virtual_loop import VirtualLoop, run_virtually
 from app.chaos.watched_store import WatchedDatabase, Witness
 from app.chaos.world_store import WorldStore
+from app.lazily import load
 from app.telegram.addressing import BotIdentity
 from app.telegram.simulator_delivery import Outcome
 from app.telegram.simulator_people import People
@@ -35,8 +36,8 @@ IDLE_TASKS: Final = 20  # an actor's loops, with nothing to do
 CONNECTIONS: Final = 40
 
 
-StoreKind = Literal["memory", "sqlite"]
-"""Dictionaries, or the adapter of a service over a file of its own."""
+StoreKind = Literal["memory", "sqlite", "firestore"]
+"""Dictionaries, or an adapter of a service: over a file of its own, or over a model of Firestore."""
 
 
 class Plan(Value, frozen=True, kw_only=True):
@@ -95,6 +96,9 @@ class Account(Value, frozen=True, kw_only=True):
         return not self.violations
 
 
+FIRESTORE: Final = "app.chaos.firestore_store:FirestoreWorldStore"
+"""Loaded when it is asked for: Google's libraries take half a second and 30 MB, which no other store needs."""
+
 Progress = Callable[[float, "Simulation"], None]
 
 
@@ -130,8 +134,15 @@ class Simulation:
 
     def make_database(self) -> WorldStore:
         """The store; a test may forge it."""
-        make = SqliteWorldStore if self.plan.store == "sqlite" else WatchedDatabase
-        return make(self.now, Witness(self.ledger, self.trace))
+        witness = Witness(self.ledger, self.trace)
+        match self.plan.store:
+            case "memory":
+                return WatchedDatabase(self.now, witness)
+            case "sqlite":
+                return SqliteWorldStore(self.now, witness)
+            case "firestore":
+                made: WorldStore = load(FIRESTORE)(self.now, witness)
+                return made
 
     def now(self) -> float:
         """Store time in Unix seconds."""

@@ -1,5 +1,6 @@
 """The store of a simulation in a SQLite file: the adapter of a service, one database for each container."""
 
+import random
 import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -23,7 +24,10 @@ from actors.stores import (
 )
 from actors.warm_ports import StoredImage, WarmStore
 from app.chaos.container import Container
+from app.chaos.faults import Faults
 from app.chaos.inline_worker import InlineWorker
+from app.chaos.ledger import Ledger
+from app.chaos.store_port import StoreLine
 from app.chaos.watched_store import Witness
 from app.store import sqlite_changes as changes
 from app.store import sqlite_reads as reads
@@ -51,6 +55,10 @@ class SqliteWorldStore:
         open_file = partial(connect, self._path, durable=False, deadline_s=DEADLINE_S)
         self._looking = open_file()  # held to the end: a file without any connection folds its log
         self._other = GroupCommit(open_file, str(self._path), KEEP_S, TOMBSTONES_S, now)
+
+    def line(self, faults: Faults, ledger: Ledger, dice: random.Random) -> StoreLine:
+        """The way to it: calls fail as a whole."""
+        return StoreLine(self, faults, ledger, dice)
 
     def sessions(self, container: Container, meter: StoreMeter) -> SessionStore:
         """The adapter of a shard's owner."""

@@ -1,5 +1,6 @@
 """The store of a simulation, in memory: the ledger hears what each write did, at the moment it took effect."""
 
+import random
 from collections.abc import Callable
 
 from actors.stores import (
@@ -15,9 +16,11 @@ from actors.stores import (
 )
 from actors.warm_ports import StoredImage, WarmStore
 from app.chaos.container import Container
+from app.chaos.faults import Faults
 from app.chaos.ledger import Ledger
 from app.chaos.memory_database import MemoryDatabase
 from app.chaos.memory_store import MemorySessionStore, MemorySkillStatsStore, MemoryWarmStore
+from app.chaos.store_port import StoreLine
 from app.chaos.trace import Trace
 
 
@@ -67,6 +70,10 @@ class WatchedDatabase(MemoryDatabase):
     def __init__(self, now: Callable[[], float], witness: Witness) -> None:
         super().__init__(now)
         self._witness = witness
+
+    def line(self, faults: Faults, ledger: Ledger, dice: random.Random) -> StoreLine:
+        """The way to it: calls fail as a whole."""
+        return StoreLine(self, faults, ledger, dice)
 
     def sessions(self, container: Container, meter: StoreMeter) -> SessionStore:
         """The adapter of a shard's owner."""

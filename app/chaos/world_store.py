@@ -1,10 +1,16 @@
 """What a simulation asks of its store: an adapter for each container, and a look at what is stored."""
 
-from typing import Protocol
+import random
+from typing import TYPE_CHECKING, Protocol
 
 from actors.stores import SessionRecord, SessionStore, SkillStatsStore, StoreMeter, UpdateRecord
 from actors.warm_ports import WarmStore
 from app.chaos.container import Container
+from app.chaos.faults import Faults
+from app.chaos.ledger import Ledger
+
+if TYPE_CHECKING:
+    from app.chaos.store_port import StoreLine  # a line leads to a store, and a store makes its line
 
 
 class WorldStore(Protocol):
@@ -13,6 +19,9 @@ class WorldStore(Protocol):
     @property
     def shares_commits(self) -> bool:
         """Whether updates that come together are always written together."""
+
+    def line(self, faults: Faults, ledger: Ledger, dice: random.Random) -> "StoreLine":
+        """The way to it for all containers; asked for once, before any adapter."""
 
     def sessions(self, container: Container, meter: StoreMeter) -> SessionStore:
         """The adapter of a shard's owner."""

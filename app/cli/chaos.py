@@ -13,9 +13,10 @@ from rich.table import Table
 
 from app.chaos.faults import KINDS
 from app.chaos.siege import schedule
-from app.chaos.simulation import Account, Plan, Simulation, StoreKind, command_of, simulate
+from app.chaos.simulation import FIRESTORE, Account, Plan, Simulation, StoreKind, command_of, simulate
 from app.cli import chaos_plane
 from app.cli.chaos_tables import counted, injected
+from app.lazily import load
 from app.observability import configure_logging
 
 LEVELS = click.Choice(["debug", "info", "warning", "error", "critical"])
@@ -51,10 +52,11 @@ def _number(_context: click.Context, _option: click.Parameter, given: float | No
 )
 @click.option(
     "--store",
-    type=click.Choice(["memory", "sqlite"]),
+    type=click.Choice(["memory", "sqlite", "firestore"]),
     default="memory",
     show_default=True,
-    help="Of a simulation: none but memory, or a service's own SQLite store in a file of the moment.",
+    help="Of a simulation: none but memory, a service's own SQLite store in a file of the moment, or its own "
+    "Firestore store over a Firestore in memory, on a wire that fails.",
 )
 @click.option(
     "--seed", type=click.IntRange(min=0), default=1, show_default=True, help="What chance begins with."
@@ -110,12 +112,24 @@ def chaos(
         if store != "memory":
             raise click.UsageError("--store is the simulation's; a plane has a store of its own")
         sys.exit(chaos_plane.besiege(plan, trace, as_json=as_json))
+    if store == "firestore":
+        _need_google()
     account = _simulated(plan, trace)
     if as_json:
         click.echo(msgspec.json.encode(account))
     else:
         _tell(account, plan)
     sys.exit(0 if account.holds else 1)
+
+
+def _need_google() -> None:
+    """The adapter of a service talks in Google's own messages."""
+    try:
+        load(FIRESTORE)
+    except ModuleNotFoundError as error:
+        raise click.UsageError(
+            f"--store firestore needs the package google-cloud-firestore: no module {error.name} is installed"
+        ) from None
 
 
 def _simulated(plan: Plan, trace: TextIO | None) -> Account:

@@ -26,7 +26,7 @@ Attempt = Callable[[Line, float], Awaitable[T]]
 _WIRE_FIRST_S: Final = 0.25  # gRPC's own deadline ends an attempt tidily; ours is for when it does not
 _WAIT_FIRST_S: Final = 0.05
 _WAIT_MOST_S: Final = 1.0
-_WAIT_JITTER_S: Final = 0.1
+_WAIT_FIRST_MOST_S: Final = 0.15
 
 
 class Limits(Value, frozen=True, kw_only=True):
@@ -44,11 +44,18 @@ class Limits(Value, frozen=True, kw_only=True):
     )
 
 
-class Attempts:
-    """Makes calls on a connection that it owns. Raises StoreError and nothing of Google's."""
+Uniform = Callable[[float, float], float]
+"""Gives a number between two."""
 
-    def __init__(self, dial: Dial, limits: Limits) -> None:
-        self._limits = limits
+
+class Attempts:
+    """Makes calls on a connection that it owns. Raises StoreError and nothing of Google's.
+
+    `uniform` spreads the waits, so that those who failed together do not come again together.
+    """
+
+    def __init__(self, dial: Dial, limits: Limits, uniform: Uniform = random.uniform) -> None:
+        self._limits, self._uniform = limits, uniform
         self._slots = asyncio.Semaphore(limits.in_flight)
         self.connection = Connection(dial, linger_s=limits.attempt_s + _WIRE_FIRST_S)
 
@@ -65,12 +72,12 @@ class Attempts:
 
     def _tries(self) -> AsyncIterator[stamina.Attempt]:
         tries: AsyncIterator[stamina.Attempt] = stamina.retry_context(
-            on=lambda error: again_after(error, self._limits),
+            on=lambda error: again_after(error, self._limits, self._uniform),
             attempts=self._limits.attempts,
             timeout=None,  # the budget around it bounds the attempt that runs, too
-            wait_initial=_WAIT_FIRST_S,
+            wait_initial=self._uniform(_WAIT_FIRST_S, _WAIT_FIRST_MOST_S),
             wait_max=_WAIT_MOST_S,
-            wait_jitter=_WAIT_JITTER_S,
+            wait_jitter=0.0,  # stamina draws its own from a source that nobody else can seed
         )
         return tries
 
@@ -107,10 +114,10 @@ class Attempts:
             raise PastDeadline(f"Firestore did not answer in {self._limits.attempt_s:g} s") from error
 
 
-def again_after(error: Exception, limits: Limits) -> bool | float:
+def again_after(error: Exception, limits: Limits, uniform: Uniform = random.uniform) -> bool | float:
     """Whether to try again; a number says after how many seconds, instead of the usual."""
     if isinstance(error, Exhausted):
-        return limits.exhausted_wait_s * random.uniform(1.0, 2.0)
+        return limits.exhausted_wait_s * uniform(1.0, 2.0)
     return isinstance(error, StoreDown) and not isinstance(error, NotOpen)
 
 

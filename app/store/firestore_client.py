@@ -1,6 +1,7 @@
 """A Firestore database on one event loop: commit, read by path, query."""
 
 import asyncio
+import random
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -9,8 +10,8 @@ from google.cloud.firestore_v1 import types
 
 from actors.stores import StoreDenied, StoreDown, StoreMeter
 from app.store.firestore_answers import Found, Gathering, Reader, as_it_came
-from app.store.firestore_attempts import Attempt, Attempts, Limits
-from app.store.firestore_channel import Line, dial_emulator, dial_google
+from app.store.firestore_attempts import Attempt, Attempts, Limits, Uniform
+from app.store.firestore_channel import Dial, Line, dial_emulator, dial_google
 from app.store.firestore_errors import AlreadyExists, MissingIndex, NotOpen, PreconditionFailed
 from app.store.firestore_requests import Change, Search, When, fill_write, to_query
 from app.store.firestore_values import micros
@@ -64,7 +65,11 @@ class FirestoreDatabase:
         if self._attempts is not None:
             return
         dial = dial_emulator(self._emulator_host) if self._emulator_host else None
-        self._attempts = Attempts(dial or await dial_google(self._credentials_json), self._limits)
+        self.connect(dial or await dial_google(self._credentials_json))
+
+    def connect(self, dial: Dial, uniform: Uniform = random.uniform) -> None:
+        """Open the connection on the running loop by this dial; `uniform` spreads the waits between attempts."""
+        self._attempts = Attempts(dial, self._limits, uniform)
 
     async def close(self) -> None:
         """Close the connection; idempotent. Calls that still run end in StoreDown."""

@@ -32,9 +32,12 @@ def test_the_same_seed_runs_the_same_way() -> None:
     assert len(trace.getvalue().splitlines()) == first.events
 
 
-def test_over_sqlite_every_promise_holds_and_a_seed_runs_the_same_way(injected: Counter[str]) -> None:
-    """The service's own adapter under the same faults, in a file, on virtual time, the second time the same."""
-    plan = Plan(seed=3, minutes=3, store="sqlite")
+@pytest.mark.parametrize("store", ["sqlite", "firestore"])
+def test_over_a_service_s_store_every_promise_holds_and_a_seed_runs_the_same_way(
+    store: StoreKind, injected: Counter[str]
+) -> None:
+    """Its own adapter under the same faults on virtual time, the second time the same."""
+    plan = Plan(seed=3, minutes=3, store=store)
     first, second = simulate(plan), simulate(plan)
     injected.update(first.faults)
     assert first == second
@@ -42,9 +45,10 @@ def test_over_sqlite_every_promise_holds_and_a_seed_runs_the_same_way(injected: 
     assert first.accepted > 100
 
 
-def test_over_sqlite_a_seed_runs_the_same_way_in_another_process() -> None:
-    """Neither the folder's name nor the order of hashes has a say."""
-    plan = Plan(seed=12, minutes=1, size=SMALL, store="sqlite")
+@pytest.mark.parametrize("store", ["sqlite", "firestore"])
+def test_over_a_service_s_store_a_seed_runs_the_same_way_in_another_process(store: StoreKind) -> None:
+    """Neither the folder's name nor the order of hashes has a say, nor what the libraries draw for themselves."""
+    plan = Plan(seed=12, minutes=1, size=SMALL, store=store)
     command = [
         sys.executable,
         "-c",
@@ -59,7 +63,7 @@ def test_over_sqlite_a_seed_runs_the_same_way_in_another_process() -> None:
     assert runs[0].stdout == runs[1].stdout
 
 
-@pytest.mark.parametrize("store", ["memory", "sqlite"])
+@pytest.mark.parametrize("store", ["memory", "sqlite", "firestore"])
 def test_no_log_holds_what_people_write(store: StoreKind) -> None:
     """At level debug, with everything going wrong; there are no secrets in a simulation."""
     plan = Plan(seed=3, minutes=1, intensity=3.0, store=store)
@@ -152,6 +156,33 @@ def test_an_unknown_kind_is_wrong_usage() -> None:
     assert "store_outage" in done.output
 
 
+def test_the_wire_s_faults_are_injected_and_counted(injected: Counter[str]) -> None:
+    """Every kind of those that hit single calls of Firestore's comes up, and no promise breaks."""
+    kinds = tuple(name for name, kind in KINDS.items() if kind.where == "rpc")
+    account = simulate(Plan(seed=2, minutes=3, size=SMALL, store="firestore", only=kinds, intensity=12.0))
+    injected.update(account.faults)
+    assert account.violations == ()
+    assert set(kinds) == set(account.faults)
+
+
+def test_no_other_store_loads_google_s_libraries() -> None:
+    """They take half a second."""
+    look = (
+        "import sys, app.cli.chaos; print([name for name in sys.modules if name in ('google.cloud', 'grpc')])"
+    )
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, check=True, text=True)
+    assert "[]" == done.stdout.strip()
+
+
+def test_firestore_without_google_s_library_is_refused_in_a_line() -> None:
+    """It is wrong usage where the package is not installed, and no traceback."""
+    hidden = "import sys; sys.modules['google.cloud.firestore_v1'] = None; import app.cli; app.cli.main()"
+    command = [sys.executable, "-c", hidden, "chaos", "--store", "firestore"]
+    done = subprocess.run(command, capture_output=True, check=False, text=True)
+    assert (2, False) == (done.returncode, "Traceback" in done.stderr)
+    assert "needs the package google-cloud-firestore" in done.stderr
+
+
 def test_a_plane_takes_no_store() -> None:
     """It has one of its own; to ignore the option would be a lie."""
     done = CliRunner().invoke(cli, ["chaos", "--target", "plane", "--store", "sqlite"])
@@ -168,7 +199,7 @@ def test_the_command_that_replays() -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("store", ["memory", "sqlite"])
+@pytest.mark.parametrize("store", ["memory", "sqlite", "firestore"])
 @pytest.mark.parametrize("seed", range(100, 110))
 def test_every_promise_holds_for_hours(seed: int, store: StoreKind, injected: Counter[str]) -> None:
     """Two simulated hours of each of ten seeds, over each store."""

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from actors.stores import SessionStore, SkillStatsStore, StoreMeter
 from actors.warm_ports import BLOBS_MOST, WarmStore
+from app.chaos.firestore_link import linked
+from app.chaos.firestore_model import FirestoreModel
 from app.chaos.memory_database import MemoryDatabase
 from app.chaos.memory_store import MemorySessionStore, MemorySkillStatsStore, MemoryWarmStore
 from app.store.firestore import FirestoreSessionStore
@@ -113,6 +115,21 @@ async def firestore(ground: Ground) -> AsyncIterator[Backend]:
 
 
 @asynccontextmanager
+async def modelled(ground: Ground) -> AsyncIterator[Backend]:
+    """Firestore's stores over the simulation's model of it, which stays while they are closed and opened again."""
+    dial = linked(FirestoreModel(time.time))
+
+    async def open_stores(meter: StoreMeter) -> Stores:
+        database = FirestoreDatabase("modelled")
+        database.connect(dial)
+        skills, warm = FirestoreSkillStatsStore(database, meter), FirestoreWarmStore(database, meter)
+        return FirestoreSessionStore(database, meter), skills, warm
+
+    async with _opened(open_stores) as backend:
+        yield backend
+
+
+@asynccontextmanager
 async def _opened(open_stores: OpenStores, blobs_most: int = BLOBS_MOST) -> AsyncIterator[Backend]:
     backend = Backend(open_stores, blobs_most)
     await backend.open()
@@ -125,6 +142,7 @@ async def _opened(open_stores: OpenStores, blobs_most: int = BLOBS_MOST) -> Asyn
 BACKENDS: dict[str, Callable[[Ground], AbstractAsyncContextManager[Backend]]] = {
     "sqlite": sqlite,
     "memory": memory,
+    "modelled": modelled,
     "firestore": firestore,
 }
 """By name: opens a backend on fresh data; one that can't run here skips the test."""
