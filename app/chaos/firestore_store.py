@@ -41,6 +41,8 @@ class FirestoreWorldStore:
     """A WorldStore. What a container has sent goes on when it dies; what it would do with the answer does not."""
 
     shares_commits = True  # as far as the simulation has a say: the adapter divides them itself
+    sessions_class: type[FirestoreSessionStore] = FirestoreSessionStore
+    warm_class: type[FirestoreWarmStore] = FirestoreWarmStore
 
     def __init__(self, now: Callable[[], float], witness: Witness) -> None:
         self._now = now
@@ -55,11 +57,11 @@ class FirestoreWorldStore:
 
     def sessions(self, container: Container, meter: StoreMeter) -> SessionStore:
         """The adapter of a shard's owner."""
-        return FirestoreSessionStore(self._of(container), meter, unix_s=container.clock.unix_s)
+        return self.sessions_class(self._of(container), meter, unix_s=container.clock.unix_s)
 
     def warm(self, container: Container, meter: StoreMeter) -> WarmStore:
         """The adapter with which it starts warm."""
-        return FirestoreWarmStore(self._of(container), meter)
+        return self.warm_class(self._of(container), meter)
 
     def skills(self, container: Container, meter: StoreMeter) -> SkillStatsStore:
         """The adapter of a registry."""

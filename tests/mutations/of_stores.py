@@ -8,6 +8,24 @@ SQLITE: Final = "app/store/sqlite_changes.py"
 FIRESTORE: Final = "app/store/firestore.py"
 DOCS: Final = "app/store/firestore_docs.py"
 
+WIRE: Final = (
+    Break(
+        "firestore: a connection that answers nothing is kept",
+        "app/store/firestore_channel.py",
+        "_DEADLINES_BEFORE_REPLACING: Final = 2 ",
+        "_DEADLINES_BEFORE_REPLACING: Final = 99 ",
+        "tests/app/chaos/test_firestore_store.py"
+        "::test_a_connection_that_answers_nothing_is_replaced_after_two_deadlines",
+    ),
+    Break(
+        "firestore: one's own turn whose reply was lost is a conflict",
+        FIRESTORE,
+        "if not docs.has_operation(update, write.operation):",
+        "if docs.version_of(update) != write.update.version:",
+        "tests/app/chaos/test_firestore_store.py::test_a_commit_whose_reply_is_lost_is_heard_of_once",
+    ),
+)
+
 DEDUPE: Final = (
     Break(
         "sqlite: an update that is there is written again",

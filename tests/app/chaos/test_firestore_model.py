@@ -36,7 +36,7 @@ async def compared(host: str, program: Sequence[tuple[Sequence[Asked], Any]]) ->
             await twin.close()
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(program=programs)
 def test_the_model_says_what_the_emulator_says(emulator: Emulator, program: Any) -> None:
     """Commits with masks, transforms and preconditions, and what is read and found after each."""
