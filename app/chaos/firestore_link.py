@@ -10,7 +10,6 @@ from google.cloud.firestore_v1 import types
 from app.chaos.firestore_model import Code, FirestoreModel, refusal
 
 COMMIT: Final = "Commit"
-GET: Final = "BatchGetDocuments"
 QUERY: Final = "RunQuery"
 
 _Commit: Final[Any] = types.CommitRequest.pb()
@@ -25,12 +24,9 @@ class Rpc(NamedTuple):
 
     def applied(self, model: FirestoreModel, began_us: int = 0) -> list[Any]:
         """Give the model's answers; a commit's time of request is `began_us`, now if none is given."""
-        match self.method:
-            case "Commit":
-                return [model.commit(self.request, began_us)]
-            case "BatchGetDocuments":
-                return model.batch_get(self.request)
-        return model.run_query(self.request)
+        if self.method == COMMIT:
+            return [model.commit(self.request, began_us)]
+        return model.run_query(self.request) if self.method == QUERY else model.batch_get(self.request)
 
 
 Answers = Sequence[Any]

@@ -31,11 +31,11 @@ _Ran: Final[Any] = types.RunQueryResponse.pb()
 
 
 class Written(NamedTuple):
-    """What a commit did to one document: the Write, and the document before and after it (protobuf)."""
+    """What a commit did to one document: the Write, and the document before and after it (protobuf), None for none."""
 
     write: Any
-    before: Any | None
-    after: Any | None
+    before: Any
+    after: Any
 
 
 Listener = Callable[[Sequence[Written]], None]

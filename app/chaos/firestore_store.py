@@ -28,6 +28,7 @@ from app.store.firestore_client import FirestoreDatabase
 from app.store.firestore_docs import read_session, session_changes, session_path, utc
 from app.store.firestore_requests import fill_write
 from app.store.firestore_skills import FirestoreSkillStatsStore
+from app.store.firestore_values import micros
 from app.store.firestore_warm import FirestoreWarmStore
 
 PROJECT: Final = "simulation"
@@ -87,12 +88,10 @@ class FirestoreWorldStore:
         for change in session_changes(session, operation, utc(self._now())):
             fill_write(request.writes.add(), change, ROOT)
         try:
-            self._model.commit(request)
+            written = self._model.commit(request)
         except grpc.aio.AioRpcError as error:
             raise VersionConflict("session") from error
-        written = self.session(session.chat)
-        assert written is not None
-        return written.version
+        return micros(written.write_results[0].update_time)  # the session comes first
 
     def close(self) -> None:
         """There is nothing to leave behind."""

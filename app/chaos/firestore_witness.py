@@ -61,7 +61,7 @@ class CommitWitness:
         head = next(iter(self.open.get(after.chat, {}).values()), None)
         self._keep(after)
         write = TurnWrite(
-            operation=read_text(written.after.fields, "op"),  # type: ignore[union-attr]
+            operation=read_text(written.after.fields, "op"),
             update=after,
             session=_over(*session) if session is not None else None,
         )
