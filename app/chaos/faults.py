@@ -105,9 +105,8 @@ class Faults:
         chosen, unwanted = frozenset(only) or frozenset(KINDS), frozenset(without)
         self.injected: Counter[str] = Counter()
         self.active = True
-        self._dice, self._copy = dice, random.Random()
-        self._copy.setstate(dice.getstate())
-        drawn = {name: kind.rate * self._dice_of(kind).choice(INTENSITIES) for name, kind in KINDS.items()}
+        self._dice = dice
+        drawn = _drawn(dice)
         self.rates = {
             name: intensity * max(rate, KINDS[name].rate * bool(only)) if name in chosen - unwanted else 0.0
             for name, rate in drawn.items()
@@ -116,10 +115,6 @@ class Faults:
         for name, kind in KINDS.items():
             if self.rates[name]:
                 self._sorts.setdefault(kind.where, []).append((name, self.rates[name]))
-
-    def _dice_of(self, kind: Kind) -> random.Random:
-        """Kinds of one store alone draw their rates from a copy, so that all else goes on as without them."""
-        return self._copy if kind.where == "rpc" else self._dice
 
     def draw(self, where: str) -> str:
         """The fault for a call of that sort, counted; an empty string for none. One draw a call."""
@@ -148,3 +143,15 @@ class Faults:
         """Seconds until this fault comes next by the hour; infinite when it does not."""
         rate = self.rates[name]
         return self._dice.expovariate(rate / 3600.0) if rate else float("inf")
+
+
+def _drawn(dice: random.Random) -> dict[str, float]:
+    """Each kind's rate; those of one store alone come from a copy of the dice, so that the others go on as ever."""
+    drawn = {
+        name: kind.rate * dice.choice(INTENSITIES) for name, kind in KINDS.items() if kind.where != "rpc"
+    }
+    copy = random.Random()
+    copy.setstate(dice.getstate())
+    return drawn | {
+        name: kind.rate * copy.choice(INTENSITIES) for name, kind in KINDS.items() if kind.where == "rpc"
+    }

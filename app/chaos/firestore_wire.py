@@ -121,7 +121,7 @@ class FirestoreLine(StoreLine):
             case "rpc_aborted":
                 raise refusal(Code.ABORTED, "too much contention on these documents")
             case "store_slow" | "rpc_locked":
-                await asyncio.sleep(self._dice.uniform(0.2, rpc.deadline_s - 0.1))
+                await asyncio.sleep(self._dice.uniform(0.5, rpc.deadline_s - 0.1))
             case "store_hang" | "rpc_black_hole":
                 await asyncio.sleep(rpc.deadline_s + 1.0)
                 raise refusal(Code.UNAVAILABLE, "gone")
