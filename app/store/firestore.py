@@ -102,9 +102,12 @@ class FirestoreSessionStore(Adapter, SessionStore):
             return error
 
     async def _appended_before(self, record: UpdateRecord, operation: str) -> Appended:
-        """An attempt had no answer and the next one found the update: see whose it is."""
+        """An attempt had no answer and the next one found the update: it is ours until somebody writes it on.
+
+        Then its turn is at work elsewhere, and our version of it is gone: to the caller it is one that was there.
+        """
         update, mailbox = await self._look(docs.update_path(record.key), docs.mailbox_path(record.chat))
-        if not docs.has_operation(update, operation, "accept_op"):
+        if not docs.has_operation(update, operation):
             return Appended(created=False)
         waiting = docs.read_waiting(mailbox) if record.open else 0
         return Appended(

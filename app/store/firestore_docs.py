@@ -4,7 +4,7 @@
 `mailboxes/{chat}`            tickets (update keys in arrival order), waiting, revision (the session's),
                               leases {update key: {lease, owner, attempt, renewed_at}}
                               waits {update key: {wait_s, told_at}} (of a turn that waits as it was told to)
-`updates/{bot}:{update}`      chat, shard, state, open, reason, body, erased, accepted_at, op, accept_op,
+`updates/{bot}:{update}`      chat, shard, state, open, reason, body, erased, accepted_at, op,
                               ended_at and expires_at (once it has ended)
 `op` names the write that a document is the result of, so that a repeated write is recognised.
 """
@@ -69,7 +69,6 @@ def append_changes(record: UpdateRecord, operation: str, now: datetime) -> list[
     fields = _update_fields(record, operation, now) | {
         "chat": record.chat,
         "shard": record.shard,
-        "accept_op": operation,
     }
     times = ("accepted_at",) if record.open else ("accepted_at", "ended_at")
     update = Change(document=update_path(record.key), fields=fields, server_times=times, when=When.ABSENT)
@@ -308,11 +307,11 @@ def read_revision(document: Any | None) -> int:
     return read_int(document.fields, "revision")
 
 
-def has_operation(document: Any | None, operation: str, field: str = "op") -> bool:
+def has_operation(document: Any | None, operation: str) -> bool:
     """Whether a document is the result of this write."""
-    if document is None or kind_of(document.fields, field) != "string_value":
+    if document is None or kind_of(document.fields, "op") != "string_value":
         return False
-    return read_text(document.fields, field) == operation
+    return read_text(document.fields, "op") == operation
 
 
 def version_of(document: Any | None) -> int:

@@ -28,6 +28,14 @@ WIRE: Final = (
 
 DEDUPE: Final = (
     Break(
+        "firestore: one's own update that has moved on since is taken for new",
+        FIRESTORE,
+        "if not docs.has_operation(update, operation):",
+        "if not docs.version_of(update):",
+        "tests/app/chaos/test_firestore_store.py"
+        "::test_an_append_that_hears_late_does_not_claim_an_update_that_has_moved_on",
+    ),
+    Break(
         "sqlite: an update that is there is written again",
         "app/store/sqlite_appends.py",
         'ON CONFLICT (bot, "update") DO NOTHING',
@@ -51,7 +59,7 @@ DEDUPE: Final = (
     Break(
         "firestore: somebody else's update is taken for one's own whose reply was lost",
         FIRESTORE,
-        'if not docs.has_operation(update, operation, "accept_op"):',
+        "if not docs.has_operation(update, operation):",
         "if update is None:",
         "tests/app/store/test_firestore_faults.py::test_an_append_that_is_unsure_knows_another_ones_update",
     ),

@@ -173,6 +173,20 @@ def test_a_commit_whose_reply_is_lost_is_heard_of_once(fault: str) -> None:
     assert [] == rig.world.waiting()
 
 
+def test_an_append_that_hears_late_does_not_claim_an_update_that_has_moved_on() -> None:
+    """Its own version is gone: with the newer one, a turn that another owner has committed would begin once more."""
+
+    async def main(rig: Rig) -> None:
+        _, other = rig.another("two")
+        appending = rig.container.run(rig.store.append(update(1)))
+        await asyncio.sleep(1.0)  # it is stored, and the reply never comes
+        (found,) = (await other.read_chat(CHAT)).open_updates
+        await other.write_turn(step(msgspec.structs.replace(found, state="committed")))
+        assert Appended(created=False) == await appending
+
+    lived(main, "rpc_reply_hangs")
+
+
 @pytest.mark.parametrize("fault", ["store_unavailable", "rpc_aborted", "store_exhausted", "store_hang"])
 def test_a_commit_that_did_not_arrive_is_tried_again(fault: str) -> None:
     """Nothing of it was applied before, and it is heard of once."""

@@ -28,7 +28,7 @@ async def test_an_accepted_update_as_others_see_it(rig: Rig, google: AsyncClient
     """An open update never expires, and its ticket stands in the chat's mailbox."""
     await rig.sessions.append(accepted(1, chat=-100123, shard=3, reason="why"))
     document = await stored(google, "updates/1:1")
-    times, names = document.pop("accepted_at"), (document.pop("op"), document.pop("accept_op"))
+    time, operation = document.pop("accepted_at"), document.pop("op")
     assert document == {
         "chat": -100123,
         "shard": 3,
@@ -38,7 +38,7 @@ async def test_an_accepted_update_as_others_see_it(rig: Rig, google: AsyncClient
         "body": b"body",
         "erased": False,
     }
-    assert (type(times).__name__, names[0] == names[1]) == ("DatetimeWithNanoseconds", True)
+    assert (type(time).__name__, len(operation)) == ("DatetimeWithNanoseconds", 24)
     assert await stored(google, "mailboxes/-100123") == {"tickets": ["1:1"], "waiting": 1, "revision": 0}
 
 
