@@ -30,6 +30,10 @@ class Gates:
         """Count the chats in which somebody works."""
         return len(self._shut)
 
+    def is_shut(self, chat: int) -> bool:
+        """Whether somebody works in the chat, so that one who comes now has to wait."""
+        return chat in self._shut
+
     def passage(self, chat: int) -> "Passage":
         """Pass one gate: with `async with`, which raises MailboxBusy when it took too long to get there."""
         return Passage(self, chat)

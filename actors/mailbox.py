@@ -166,11 +166,13 @@ class Mailboxes:
         """Whether the next look at the mailbox reads it from the store.
 
         A mailbox that is not whole is made suspect: an append meanwhile could make it look whole by its number.
+        Of one that is not here nobody can say so while somebody is at its gate: it may be an append, which makes it.
         """
         box = self._boxes.get(chat)
-        if box is not None and not box.whole:
-            box.suspect = True
-        return box is None or box.suspect
+        if box is None:
+            return not self.gates.is_shut(chat)
+        box.suspect = not box.whole
+        return box.suspect
 
     def is_over(self, update_key: str) -> bool:
         """Whether the update was ended here, not long ago."""

@@ -33,8 +33,13 @@ T = TypeVar("T")
 
 STORE_DEADLINE_S = 9.0  # what an adapter allows a call that hangs
 
-Mishap = Literal["before", "after", "hang", "hang applied"]
-"""A store call that fails: nothing done, done and the reply lost, and both of them only after the deadline."""
+ANSWER_S = 1.0  # what a late answer takes
+
+Mishap = Literal["before", "after", "hang", "hang applied", "late"]
+"""A store call that fails: nothing done, done and the reply lost, and both of them only after the deadline.
+
+Or one that is done, and answered late.
+"""
 
 
 class MemorySessionStore(SessionStore, WarmStore):
@@ -243,6 +248,8 @@ class MemorySessionStore(SessionStore, WarmStore):
         return self.plan[method].popleft() if self.plan[method] else self.chaos(method)
 
     async def _fail(self, mishap: Mishap) -> None:
+        if mishap == "late":
+            return await asyncio.sleep(ANSWER_S)
         if mishap in ("hang", "hang applied"):
             await asyncio.sleep(STORE_DEADLINE_S)
             await self._life.step()

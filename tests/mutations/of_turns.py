@@ -237,6 +237,14 @@ OUTBOX: Final = (
 
 LEASE: Final = (
     Break(
+        "a mailbox that an append makes meanwhile is taken for read",
+        "actors/mailbox.py",
+        "return not self.gates.is_shut(chat)",
+        "return True",
+        "tests/actors/turns/test_two_owners.py"
+        "::test_a_mailbox_that_an_append_makes_meanwhile_is_not_taken_for_read",
+    ),
+    Break(
         "whoever commits has the turn",
         LEASES,
         "return box.living_lease(self._store.now()) is None and self.adopt(box, lease, update)",

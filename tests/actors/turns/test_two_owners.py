@@ -256,6 +256,24 @@ async def test_an_append_whose_reply_was_lost_makes_the_memory_suspect(
     assert (await claim(world, "two")).update == 2
 
 
+async def test_a_mailbox_that_an_append_makes_meanwhile_is_not_taken_for_read(
+    world: World, other: Container
+) -> None:
+    """While one owner waits for the answer to its append, the other commits the turn: the first hears its sender."""
+    first = world.containers[0]
+    first.store.fail("append", "late")
+    accepting = asyncio.create_task(world.accept(1))
+    await asyncio.sleep(0.1)
+    at(world, other)
+    claimed = await claim(world)
+    await world.ask(commit(claimed, "one"))
+    at(world, first)
+    sent = MarkDelivered(chat=CHAT, bot=BOT, update=1, lease=claimed.lease, index=0)
+    assert isinstance(await world.ask(sent), DeliveryRecorded)
+    assert world.state(1) == "answered"
+    await accepting
+
+
 async def test_a_lease_that_is_stored_after_its_turn_has_ended_holds_nobody_up(
     world: World, other: Container
 ) -> None:
