@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class WorldStore(Protocol):
-    """One store for all containers; its calls take no time and never fail by themselves."""
+    """One store for all containers; what takes time and fails is the line to it."""
 
     @property
     def shares_commits(self) -> bool:
