@@ -47,6 +47,7 @@ class Mailbox:
     to the mailbox, and it has to be read again. `unsent_lease` is one under which surely nothing was sent: its
     claim failed, or its owner said so. `stored` is the lease in the store when the mailbox was last read. Before
     `not_before` (monotonic seconds) nothing may be sent to the chat; the store knows it, too, with the lease.
+    `doubts` counts how often it was made suspect: only a reading that began after the last time clears it.
     """
 
     records: dict[str, UpdateRecord] = field(default_factory=dict)
@@ -56,6 +57,7 @@ class Mailbox:
     stored: LeaseRecord | None = None
     unsent_lease: str = ""
     suspect: bool = False
+    doubts: int = 0
     attempts: dict[str, int] = field(default_factory=dict)
     not_before: float = 0.0
 
@@ -152,6 +154,12 @@ class Mailboxes:
         box = self._boxes.get(chat)
         if box is not None:
             box.suspect = True
+            box.doubts += 1
+
+    def doubts(self, chat: int) -> int:
+        """How often the mailbox was doubted; to be asked before it is read, and given to `load` then."""
+        box = self._boxes.get(chat)
+        return box.doubts if box is not None else 0
 
     def end(self, box: Mailbox, record: UpdateRecord, waiting: int) -> None:
         """Note that an update has ended, and under which lease."""
@@ -171,7 +179,8 @@ class Mailboxes:
         box = self._boxes.get(chat)
         if box is None:
             return not self.gates.is_shut(chat)
-        box.suspect = not box.whole
+        if not box.whole:
+            self.doubt(chat)
         return box.suspect
 
     def is_over(self, update_key: str) -> bool:
@@ -183,12 +192,21 @@ class Mailboxes:
         return self._ended.get(lease) == update_key
 
     def load(
-        self, chat: int, records: Iterable[UpdateRecord], lease: LeaseRecord | None, now: float
+        self,
+        chat: int,
+        records: Iterable[UpdateRecord],
+        lease: LeaseRecord | None,
+        now: float,
+        *,
+        doubts: int,
     ) -> Mailbox:
-        """Take over what was read from the store; a lease held here stays unless a living one is stored."""
+        """Take over what was read from the store; a lease held here stays unless a living one is stored.
+
+        `doubts` are those of before the reading: whoever has doubted since knows of something later.
+        """
         box = self.open(chat)
         box.records = {record.key: record for record in records}
-        box.waiting, box.suspect = len(box.records), False
+        box.waiting, box.suspect = len(box.records), box.doubts != doubts
         box.counted_at = max((box.counted_at, *(record.version for record in box.records.values())))
         box.attempts = {key: count for key, count in box.attempts.items() if key in box.records}
         self._settle_lease(box, lease, now)

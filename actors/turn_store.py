@@ -85,8 +85,8 @@ class TurnStore:
             box = self.mailboxes.get(chat)
             if box is not None and box.whole:
                 return box
-            doubts = self.sessions.doubts
-            return self._take_over(chat, await self._store.read_chat(chat), doubts)
+            doubts, doubted = self.sessions.doubts, self.mailboxes.doubts(chat)
+            return self._take_over(chat, await self._store.read_chat(chat), doubts, doubted)
 
     async def sure(self, chat: int, attempt: Callable[[bool], Awaitable[Message]]) -> Message:
         """Give what `attempt` answers; what memory alone refuses is tried once more after reading the store.
@@ -109,13 +109,15 @@ class TurnStore:
     async def learn(self, chats: Sequence[int]) -> tuple[int, ...]:
         """Read the mailboxes of these chats together, but for those in use this moment; gives whose were read."""
         with self.mailboxes.gates.convoy_where_open(chats) as convoy:
-            doubts = self.sessions.doubts
-            states = await self._store.read_chats(free) if (free := convoy.inside()) else {}
+            free, doubts = convoy.inside(), self.sessions.doubts
+            doubted = {chat: self.mailboxes.doubts(chat) for chat in free}
+            states = await self._store.read_chats(free) if free else {}
             for chat, state in states.items():
-                self._take_over(chat, state, doubts)
+                self._take_over(chat, state, doubts, doubted[chat])
         return tuple(states)
 
-    def _take_over(self, chat: int, state: ChatState, doubts: int) -> Mailbox:
+    def _take_over(self, chat: int, state: ChatState, doubts: int, doubted: int) -> Mailbox:
+        """Take over what was read, with the doubts in sessions and in the mailbox of before the reading."""
         for poison in state.set_aside:
             self.count("updates_set_aside")
             log.warning("record_set_aside", file=poison.file, reason=poison.reason)
@@ -123,7 +125,7 @@ class TurnStore:
             self._learn_session(chat, state)
         elif state.session is not None:
             self.sessions.told(chat, state.session.revision)
-        return self.mailboxes.load(chat, state.open_updates, state.lease, self.now())
+        return self.mailboxes.load(chat, state.open_updates, state.lease, self.now(), doubts=doubted)
 
     def _learn_session(self, chat: int, state: ChatState) -> None:
         if state.session is not None:

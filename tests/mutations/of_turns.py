@@ -245,6 +245,13 @@ LEASE: Final = (
         "::test_a_mailbox_that_an_append_makes_meanwhile_is_not_taken_for_read",
     ),
     Break(
+        "a reading clears a doubt that came after it began",
+        "actors/mailbox.py",
+        "box.doubts != doubts",
+        "False",
+        "tests/actors/turns/test_two_owners.py::test_a_reading_clears_no_doubt_that_came_after_it_began",
+    ),
+    Break(
         "whoever commits has the turn",
         LEASES,
         "return box.living_lease(self._store.now()) is None and self.adopt(box, lease, update)",

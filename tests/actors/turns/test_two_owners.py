@@ -23,6 +23,7 @@ from contracts.sessions import (
     RenewLease,
     SessionLoaded,
     SessionPatch,
+    SweepTurns,
     TurnClaimed,
     TurnCommitted,
     TurnHeld,
@@ -272,6 +273,23 @@ async def test_a_mailbox_that_an_append_makes_meanwhile_is_not_taken_for_read(
     assert isinstance(await world.ask(sent), DeliveryRecorded)
     assert world.state(1) == "answered"
     await accepting
+
+
+async def test_a_reading_clears_no_doubt_that_came_after_it_began(world: World, other: Container) -> None:
+    """While one owner waits for what its sweep reads, the other commits the turn: the first reads again."""
+    first = world.containers[0]
+    await world.accept(1)
+    first.store.fail("read_chats", "late")
+    sweeping = asyncio.create_task(world.ask(SweepTurns()))
+    await asyncio.sleep(0.1)
+    at(world, other)
+    claimed = await claim(world)
+    await world.ask(commit(claimed, "one"))
+    at(world, first)
+    sent = MarkDelivered(chat=CHAT, bot=BOT, update=1, lease=claimed.lease, index=0)
+    assert isinstance(await world.ask(sent), DeliveryRecorded)
+    assert world.state(1) == "answered"
+    await sweeping
 
 
 async def test_a_lease_that_is_stored_after_its_turn_has_ended_holds_nobody_up(
