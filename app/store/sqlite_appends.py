@@ -14,6 +14,10 @@ APPENDS_MOST: Final = 512  # in one statement; some 4,000 values, of the 32,766 
 SESSION_VERSION: Final = "CASE WHEN typeof(version) = 'integer' THEN version ELSE 0 END"
 """A session's version, 0 where a hand or a fault has spoilt it, so that the next write replaces the row."""
 
+_NUMBERS: Final = 2**53  # more than are ever given
+_NEWEST: Final = f"coalesce((SELECT max(seq) FROM updates WHERE seq < {_NUMBERS}), 0)"  # noqa: S608 a number of ours
+"""The newest update's number, also of one that a hand has put behind the sequence; what it put beyond all is let be."""
+
 _PREPARATIONS: Final = (
     "PRAGMA temp_store = MEMORY",
     "CREATE TEMP TABLE told (answer)",
@@ -21,16 +25,16 @@ _PREPARATIONS: Final = (
     f"""
     CREATE TEMP TRIGGER tell BEFORE INSERT ON main.updates WHEN new.bot IS NULL BEGIN
         UPDATE told SET answer = (
-            SELECT json_array(value, (
+            SELECT json_array(new.version, (
                 SELECT json_group_array(json_array(
                     seq,
                     (SELECT count(*) FROM updates AS waiting
                      WHERE appended.open AND open = 1 AND chat = appended.chat AND seq <= appended.seq),
                     coalesce((SELECT {SESSION_VERSION} FROM sessions WHERE chat = appended.chat), 0)
-                )) FROM updates AS appended WHERE seq > value
-            )) FROM sequence
+                )) FROM updates AS appended WHERE seq > new.version AND seq < {_NUMBERS}
+            ))
         );
-        UPDATE sequence SET value = max(value, coalesce((SELECT max(seq) FROM updates), 0));
+        UPDATE sequence SET value = max(value, {_NEWEST});
         SELECT RAISE(IGNORE);
     END
     """,  # noqa: S608 made of nothing but the text above
@@ -47,7 +51,7 @@ _INSERTS: Final = {
                          bot, "update", chat, shard, state, open, reason, body)
     SELECT number, number, ?2, CASE WHEN column7 THEN NULL ELSE ?3 END, '',
            column2, column3, column4, column5, column6, column7, column8, column9
-    FROM (SELECT (SELECT value FROM sequence) + column1 AS number, *
+    FROM (SELECT (SELECT max(value, {_NEWEST}) FROM sequence) + column1 AS number, *
           FROM (VALUES {", ".join(f"({row}, {', '.join('?' * 8)})" for row in range(1, rows + 1))},
                        (0, NULL, 0, 0, 0, '', 0, '', '')))
     WHERE column1 <= ?1 ON CONFLICT (bot, "update") DO NOTHING

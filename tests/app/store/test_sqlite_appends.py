@@ -79,3 +79,19 @@ def test_numbers_of_updates_follow_those_of_other_writes(
     connection.execute("UPDATE sequence SET value = 20")
     appending(update(4))
     assert [(20,)] == connection.execute("SELECT value FROM sequence").fetchall()
+
+
+@pytest.mark.parametrize("seq", [2, 3, 700, 2**62, 2**63 - 1])
+def test_a_row_that_a_hand_has_numbered_stops_nobody(
+    appending: Appending, connection: sqlite3.Connection, seq: int
+) -> None:
+    """C8: it is among or beyond the numbers to come, and yet each update is new, counted, and behind the others."""
+    appending(update(1))
+    connection.execute(
+        """INSERT INTO updates (seq, bot, "update", chat) VALUES (?, 'none', 'none', 500)""", (seq,)
+    )
+    told = [*appending(update(2), update(1), update(3)), *appending(update(3), update(4))]
+    versions = [outcome.version for outcome in told if outcome.created]
+    assert [True, False, True, False, True] == [outcome.created for outcome in told]
+    assert [2, 3, 4] == [outcome.waiting for outcome in told if outcome.created]
+    assert sorted(set(versions)) == versions
