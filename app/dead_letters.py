@@ -1,6 +1,5 @@
 """Gives dead-lettered updates another turn: each as a new update of ours, so that its record stays what it was."""
 
-from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -8,12 +7,14 @@ import msgspec
 from actors import turns
 from actors.meter import Meter
 from actors.stores import SessionStore, UpdateRecord
-from app.doctor import LOOKED_AT
 from app.store.database import Database
 from contracts.base import Value
 from contracts.codec import UNREADABLE
 
-LETTERS_MOST: Final = 64_000  # of a few kB; ended updates expire within a week
+LETTERS_MOST: Final = 64_000
+"""Looked at, of a few kB each and at most a week old: all at once, as fewer than were asked for are not the last ones
+where some can't be read or have expired, and replayed ones stand before those to be replayed."""
+
 _OF_ZERO: Final = -(2**63)  # 0 has no negative, and no update of Telegram's the negative of this
 
 
@@ -24,7 +25,7 @@ class Reopened(Value, frozen=True, kw_only=True):
     left: dict[str, str] = msgspec.field(default_factory=dict)
 
 
-async def replay_dead(database: Database, wave: int = LOOKED_AT) -> Reopened:
+async def replay_dead(database: Database) -> Reopened:
     """Append the dead letters of which nobody saw an answer at the end of their chats' mailboxes; raises StoreError.
 
     A running service's sweeper takes them up. The new update has the negative id of the old one, which no
@@ -32,7 +33,7 @@ async def replay_dead(database: Database, wave: int = LOOKED_AT) -> Reopened:
     """
     store = database.sessions(Meter())
     try:
-        dead = await _letters(store, wave)
+        dead = await store.find_updates(("dead_lettered",), LETTERS_MOST)
         outcomes = [(record.update, await _replay(store, record)) for record in dead]
     finally:
         await store.close()
@@ -45,14 +46,6 @@ async def replay_dead(database: Database, wave: int = LOOKED_AT) -> Reopened:
 def id_of_replay(update: int) -> int:
     """The id of the update that is another turn for `update`."""
     return -update or _OF_ZERO
-
-
-async def _letters(store: SessionStore, limit: int) -> Sequence[UpdateRecord]:
-    """Read all dead letters, more at a time until there are no more: replayed ones stay before those to be replayed."""
-    found = await store.find_updates(("dead_lettered",), limit)
-    if len(found) < limit or limit >= LETTERS_MOST:
-        return found
-    return await _letters(store, min(4 * limit, LETTERS_MOST))
 
 
 async def _replay(store: SessionStore, record: UpdateRecord) -> str:

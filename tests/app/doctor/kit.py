@@ -22,6 +22,7 @@ from tests.app.store.records import step, update
 from tests.e2e.conftest import Environ
 
 AGO_S = 100.0
+FILE = "doctor.db"  # of a SQLite store, in its folder
 
 
 class Patient(NamedTuple):
@@ -48,7 +49,7 @@ class Patient(NamedTuple):
 @asynccontextmanager
 async def sqlite_patient(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[Patient]:
     """A SQLite file in the folder."""
-    file = folder / "doctor.db"
+    file = folder / FILE
 
     async def age() -> None:
         with sqlite3.connect(file, timeout=5.0) as connection:

@@ -1,5 +1,7 @@
 """Dead letters are given one more turn, unless anybody may have seen a part of the answer."""
 
+import asyncio
+import sqlite3
 from pathlib import Path
 
 import msgspec
@@ -8,11 +10,11 @@ import pytest
 from actors import turns
 from actors.meter import Meter
 from app.dead_letters import replay_dead
-from app.doctor import examine
+from app.doctor import LOOKED_AT, examine
 from app.store.database import choose
 from app.telegram.simulator import TelegramSimulator
 from contracts.turns import Chunk, ChunkState, Incoming
-from tests.app.doctor.kit import Patient
+from tests.app.doctor.kit import FILE, Patient
 from tests.app.service_kit import REPLY_S, serving, settings
 from tests.app.store.records import ended, step, update
 
@@ -35,12 +37,15 @@ async def test_a_dead_letter_is_given_one_more_turn(patient: Patient) -> None:
     assert (1,) == (await examine(patient.database)).dead
 
 
-async def test_each_of_many_dead_letters_is_given_its_turn(patient: Patient) -> None:
-    """Also those that stand behind as many replayed ones as are looked at in a wave."""
-    for each in range(1, 10):
-        await patient.move(await patient.accept(each, body=_letter()), "dead_lettered", "five attempts")
-        reopened = (await replay_dead(patient.database, wave=2)).reopened
-        assert (each,) == reopened
+async def test_each_of_many_dead_letters_is_given_its_turn(healthy: Patient, tmp_path: Path) -> None:
+    """More than `doctor` looks at, and behind one that nobody can read."""
+    letters = range(1, LOOKED_AT + 3)
+    accepted = await asyncio.gather(*(healthy.accept(each, body=_letter()) for each in letters))
+    await asyncio.gather(*(healthy.move(each, "dead_lettered", "five attempts") for each in accepted))
+    with sqlite3.connect(tmp_path / FILE) as connection:
+        connection.execute("""UPDATE updates SET chat = 'nobody' WHERE "update" = 1""")
+    connection.close()
+    assert tuple(letters[1:]) == (await replay_dead(healthy.database)).reopened
 
 
 async def test_update_0_is_given_its_turn(patient: Patient) -> None:
