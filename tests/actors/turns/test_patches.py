@@ -1,6 +1,7 @@
 """Changing a session beside its turns: patches, clearing, forgetting, adopting, and foreign fields."""
 
 import msgspec
+import pytest
 
 from actors import session_codec
 from contracts.sessions import (
@@ -76,12 +77,16 @@ async def test_adopting_gives_an_absent_session_only(world: World) -> None:
     assert world.session().mode == "brief"
 
 
-async def test_who_wrote_before_the_session_followed_keeps_both(world: World) -> None:
-    """A11: a supergroup's first message may overtake its session; the history is the group's, then its own, once."""
+@pytest.mark.parametrize("age_s", [86_400.0, -600.0], ids=["a day old", "made by a clock that is ahead"])
+async def test_who_wrote_before_the_session_followed_keeps_both(world: World, age_s: float) -> None:
+    """A11, C10: a supergroup's first message may overtake its session; the group's history, then its own, once."""
     await world.ask(await claimed(world))  # the first turn in the supergroup
     own = world.session()
+    made_at = own.created_at - age_s
     earlier = tuple(msgspec.structs.replace(each, text=f"{each.text} before") for each in SAID)
-    group = Session(chat=1, mode="brief", turns=3, last_skill="budget-check", messages=earlier)
+    group = Session(
+        chat=1, mode="brief", turns=3, created_at=made_at, last_skill="budget-check", messages=earlier
+    )
     await world.ask(AdoptSession(chat=CHAT, session=group))
     await world.ask(AdoptSession(chat=CHAT, session=group))
     followed = msgspec.structs.replace(group, chat=CHAT, user=own.user, turns=4, messages=(*earlier, *SAID))
