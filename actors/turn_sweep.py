@@ -51,7 +51,7 @@ class TurnSweep:
         for update in updates:
             box = self._turns.mailboxes.get(update.chat)
             if box is not None and update.key not in box.records and update.version > box.counted_at:
-                box.suspect = True  # accepted by another container
+                self._turns.mailboxes.doubt(update.chat)  # accepted by another container
             if box is None or not box.whole or box.idle(now):
                 chats[update.chat] = None
         return list(chats)

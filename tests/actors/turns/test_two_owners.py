@@ -292,6 +292,25 @@ async def test_a_reading_clears_no_doubt_that_came_after_it_began(world: World, 
     await sweeping
 
 
+async def test_a_reading_clears_no_doubt_of_the_sweep_s(world: World, other: Container) -> None:
+    """What the sweep finds in the store may be later than what a claim is reading: the next look reads again."""
+    first = world.containers[0]
+    await world.accept(1)
+    first.store.fail("append", "before")
+    await world.accept(3)  # so that the claim reads
+    first.store.fail("read_chat", "late")
+    claiming = asyncio.create_task(world.ask(ClaimTurn(chat=CHAT, owner="one")))
+    await asyncio.sleep(0.1)
+    at(world, other)
+    await world.accept(2)
+    at(world, first)
+    await world.ask(SweepTurns())
+    await claiming
+    before = first.store.calls["read_chat"]
+    await world.ask(ClaimTurn(chat=CHAT, owner="two"))
+    assert first.store.calls["read_chat"] == before + 1
+
+
 async def test_a_lease_that_is_stored_after_its_turn_has_ended_holds_nobody_up(
     world: World, other: Container
 ) -> None:
