@@ -13,6 +13,7 @@ LEASE_S = 15.0
 MOST_WAIT_S = 86_400.0
 """No chat waits longer than a day, whatever it is told: then its turn is given up anyway (`UNSENT_MOST_S`)."""
 
+UNSENT_LEASES = 4  # that of the stored turn, and those of the last claims, which may have been stored over it
 ENDED_LEASES = 1_000  # a repeated request comes within seconds of the first
 
 
@@ -44,8 +45,8 @@ class Mailbox:
     """One chat's open updates in arrival order, as far as this container knows.
 
     `waiting` is what the store last said. Where it differs from what is held here, another container wrote
-    to the mailbox, and it has to be read again. `unsent_lease` is one under which surely nothing was sent: its
-    claim failed, or its owner said so. `stored` is the lease in the store when the mailbox was last read. Before
+    to the mailbox, and it has to be read again. `unsent` are leases under which surely nothing was sent: their
+    claim failed, or their owner said so. `stored` is the lease in the store when the mailbox was last read. Before
     `not_before` (monotonic seconds) nothing may be sent to the chat; the store knows it, too, with the lease.
     `doubts` counts how often it was made suspect: only a reading that began after the last time clears it.
     """
@@ -55,7 +56,7 @@ class Mailbox:
     counted_at: int = 0
     lease: Lease | None = None
     stored: LeaseRecord | None = None
-    unsent_lease: str = ""
+    unsent: tuple[str, ...] = ()
     suspect: bool = False
     doubts: int = 0
     attempts: dict[str, int] = field(default_factory=dict)
@@ -98,6 +99,10 @@ class Mailbox:
     def waits_s(self, now: float) -> float:
         """How long the chat has still to wait."""
         return max(0.0, self.not_before - now)
+
+    def note_unsent(self, lease: str) -> None:
+        """Note that surely nothing was sent under this lease."""
+        self.unsent = (*(each for each in self.unsent if each != lease), lease)[-UNSENT_LEASES:]
 
     def living_lease(self, now: float) -> Lease | None:
         """The lease, if its owner is taken to be alive."""

@@ -94,10 +94,10 @@ class TurnLeases:
         then on, although the store may be away.
         """
         if request.unsent and (known := self._store.mailboxes.get(request.chat)) is not None:
-            known.unsent_lease = request.lease
+            known.note_unsent(request.lease)
         box = await self._store.mailbox(request.chat)
         if request.unsent:
-            box.unsent_lease = request.lease
+            box.note_unsent(request.lease)
         if _has(box, request.lease):
             self._let_go(box, request)
         self._store.mailboxes.doubt(request.chat)
@@ -169,7 +169,7 @@ class TurnLeases:
             if box.lease is lease:
                 box.lease = None
             if head.state == "committed":  # a fresh turn's lease may be given again meanwhile, and used
-                box.unsent_lease = lease.id
+                box.note_unsent(lease.id)
             box.attempts[head.key] = lease.attempt - 1  # a store that is away is no fault of the turn
             raise
 
@@ -181,8 +181,8 @@ class TurnLeases:
         if turn.lease != lease.id:  # written late, over the lease of the one who is sending
             return TurnHeld(chat=head.chat, retry_after_s=max(0.0, lease.expires_at - self._store.now()))
         await self._store.confirm(box, head)
-        if box.unsent_lease == lease.id:
-            box.unsent_lease = ""  # an earlier claim under it failed late; from now on its owner sends
+        # An earlier claim under it may have failed late; from now on its owner sends.
+        box.unsent = tuple(each for each in box.unsent if each != lease.id)
         return self._outbox(head, turn, lease)
 
     def _lease(self, box: Mailbox, head: UpdateRecord, owner: str) -> Lease:
@@ -231,8 +231,11 @@ class TurnLeases:
 
         The new lease is written into the turn and fences the earlier owner off.
         """
-        left = turns.unsent(turn) if turn.lease == box.unsent_lease else turns.after_crash(turn)
-        turn, following = turns.begin_next(msgspec.structs.replace(left, lease=lease.id))
+        if turn.lease in box.unsent:
+            box.note_unsent(turn.lease)  # the write below may fail, and leave it as it stands
+            turn = turns.unsent(turn)
+        turn = turns.after_crash(turn)
+        turn, following = turns.begin_next(msgspec.structs.replace(turn, lease=lease.id))
         if following < 0:
             state, reason = turns.outcome(turn)
             await self._store.end(box, head, turn, state, reason)

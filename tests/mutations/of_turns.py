@@ -137,16 +137,23 @@ OUTBOX: Final = (
     Break(
         "a chunk that was cut while being sent is sent again",
         LEASES,
-        "turns.unsent(turn) if turn.lease == box.unsent_lease else turns.after_crash(turn)",
-        "turns.unsent(turn)",
+        "if turn.lease in box.unsent:",
+        "if True:",
         "tests/actors/turns/test_takeovers.py::test_an_owner_that_was_slow_cannot_go_on_sending",
     ),
     Break(
         "a lease whose claim failed is given again, and still taken for unsent",
         LEASES,
-        "if box.unsent_lease == lease.id:",
-        "if False:",
+        "for each in box.unsent if each != lease.id",
+        "for each in box.unsent",
         "tests/actors/turns/test_agent_stopping.py::test_a_reply_claimed_twice_and_out_is_not_sent_again",
+    ),
+    Break(
+        "a resumption that fails again and again forgets under which lease nothing was sent",
+        LEASES,
+        "box.note_unsent(turn.lease)",
+        "pass",
+        "tests/actors/turns/test_leases.py::test_what_was_surely_not_sent_stays_so_when_a_resumption_fails",
     ),
     Break(
         "a fresh claim that fails late says that nothing was sent",

@@ -213,6 +213,22 @@ async def test_a_resumption_that_fails_often_costs_no_attempt(world: World) -> N
     assert (await claim(world)).attempt == 1
 
 
+@pytest.mark.parametrize("mishap", ["before", "after"])
+async def test_what_was_surely_not_sent_stays_so_when_a_resumption_fails(
+    world: World, mishap: Mishap
+) -> None:
+    """I2: neither its owner nor the next one, who was never told to, has sent it: nothing about it is unknown."""
+    await world.accept(1)
+    claimed = await claim(world)
+    await world.ask(commit(claimed, "one"))
+    await world.ask(ReleaseTurn(chat=CHAT, lease=claimed.lease, unsent=True))
+    for _ in range(6):
+        world.now.store.fail("write_turn", mishap)
+        assert isinstance(await world.ask(ClaimTurn(chat=CHAT, owner="two")), StoreUnavailable)
+        await asyncio.sleep(LEASE_S)
+    assert isinstance(await world.ask(ClaimTurn(chat=CHAT, owner="three")), OutboxClaimed)
+
+
 async def test_a_claim_that_fails_behind_its_repetition_says_nothing_of_what_was_sent(world: World) -> None:
     """I2: the same lease was given again meanwhile, and its owner may have sent the chunk."""
     await world.say(1)
