@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from itertools import chain
 from typing import Any, Final
 
@@ -282,7 +283,8 @@ class _Head:
         self.chat, self._poison, self._read_at_us = chat, Poison(), found.read_at_us
         path = docs.mailbox_path(chat)
         mailbox = found.documents.get(path)
-        self.tickets = self._poison.guard(path, mailbox, lambda _, it: docs.read_tickets(it)) or ()
+        tell = partial(self._poison.set_aside, path)
+        self.tickets = self._poison.guard(path, mailbox, lambda _, it: docs.read_tickets(it, tell)) or ()
         self._lease = self._poison.guard(path, mailbox, lambda _, it: docs.read_lease(it, found.read_at_us))
         path = docs.session_path(chat)
         session = found.documents.get(path)

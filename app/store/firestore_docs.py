@@ -9,6 +9,7 @@
 `op` names the write that a document is the result of, so that a repeated write is recognised.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any, Final, get_args
@@ -16,7 +17,7 @@ from typing import Any, Final, get_args
 import msgspec
 
 from actors.stores import LeaseRecord, SessionRecord, TurnWrite, UpdateRecord
-from app.store.firestore_ids import chat_id, update_ids
+from app.store.firestore_ids import chat_id, is_update_key, update_ids
 from app.store.firestore_requests import Change, When
 from app.store.firestore_values import (
     Fields,
@@ -26,11 +27,11 @@ from app.store.firestore_values import (
     read_bool,
     read_bytes,
     read_int,
+    read_list,
     read_map,
     read_micros,
     read_number,
     read_text,
-    read_texts,
 )
 from contracts.turns import TurnState
 
@@ -258,9 +259,16 @@ def read_update(path: str, document: Any) -> UpdateRecord:
     )
 
 
-def read_tickets(document: Any) -> tuple[str, ...]:
-    """Give a mailbox's update keys in arrival order. Raises UnreadableDocument."""
-    return read_texts(document.fields, "tickets") if "tickets" in document.fields else ()
+def read_tickets(document: Any, tell: Callable[[str], None] = lambda _: None) -> tuple[str, ...]:
+    """Give a mailbox's update keys in arrival order. Raises UnreadableDocument.
+
+    What is none is told and left out: to ask for it may be refused, together with all that is asked for beside it.
+    """
+    tickets = read_list(document.fields, "tickets") if "tickets" in document.fields else ()
+    keys = tuple(ticket.string_value for ticket in tickets if is_update_key(ticket.string_value))
+    if len(keys) < len(tickets):
+        tell(f"{len(tickets) - len(keys)} of its tickets are no update's")
+    return keys
 
 
 def read_lease(document: Any, read_at_us: int) -> LeaseRecord | None:

@@ -18,6 +18,14 @@ def update_ids(path: str) -> tuple[int, int]:
     return _plain_int(bot, "an update"), _plain_int(update, "an update")
 
 
+def is_update_key(text: str) -> bool:
+    """Whether the text is the key of an update, and so the id of a document."""
+    try:
+        return ":".join(map(str, update_ids(text))) == text
+    except UnreadableDocument:
+        return False
+
+
 def _plain_int(text: str, what: str) -> int:
     """Python reads `1_0` and ` 1` as numbers, too, so the number is written back and compared."""
     try:

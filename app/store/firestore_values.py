@@ -100,10 +100,10 @@ def read_map(fields: Fields, name: str) -> Fields:
     return read
 
 
-def read_texts(fields: Fields, name: str) -> tuple[str, ...]:
-    """Give an array of strings."""
-    values = _read(fields, name, "array_value").values
-    return tuple(str(_of_kind(value, "string_value", name)) for value in values)
+def read_list(fields: Fields, name: str) -> Sequence[Any]:
+    """Give the values of an array field."""
+    values: Sequence[Any] = _read(fields, name, "array_value").values
+    return values
 
 
 def read_micros(fields: Fields, name: str) -> int:

@@ -282,6 +282,18 @@ async def test_poison_tickets_do_not_stop_appends(rig: Rig, google: AsyncClient)
     assert [record.update for record in state.open_updates] == [1]
 
 
+@pytest.mark.parametrize("odd", [3, {"a": "1:1"}, "", "1:01", "a/1:1", "__x__"])
+async def test_a_poison_ticket_hides_no_other(rig: Rig, google: AsyncClient, odd: Any) -> None:
+    """What is no update's key is told and left out, and the chat's updates and its lease are read."""
+    await rig.sessions.append(accepted(1))
+    await rig.sessions.write_lease(7, LeaseRecord(lease="l", owner="o", update_key="1:1"))
+    await google.document("mailboxes/7").update({"tickets": [odd, "1:1"]})
+    state = await rig.sessions.read_chat(7)
+    assert ["1:1"] == [record.key for record in state.open_updates]
+    assert ["mailboxes/7"] == [each.file for each in state.set_aside]
+    assert state.lease is not None
+
+
 @pytest.mark.parametrize("reason", ["\x00", "\ud800", "\U0001f600" * 100])
 async def test_any_text_can_be_a_reason(rig: Rig, reason: str) -> None:
     """What UTF-8 can't say becomes a question mark; nothing fails."""
