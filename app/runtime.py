@@ -6,6 +6,7 @@ import math
 import random
 import secrets
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
@@ -110,6 +111,7 @@ class Tasks:
         self._most = most
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
+        self.cut: Counter[str] = Counter()  # by name, what a drain has cancelled
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -135,6 +137,7 @@ class Tasks:
             return 0
         _done, late = await asyncio.wait(running, timeout=deadline_s)
         for task in late:
+            self.cut[task.get_name()] += 1
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
         return len(late)

@@ -1,5 +1,6 @@
 """The webhook service in one process: the actors, a Telegram client of the gateway's own, and the web application."""
 
+import asyncio
 import socket
 from collections.abc import Callable
 from typing import Final
@@ -7,10 +8,11 @@ from typing import Final
 from aiohttp import web
 
 from app.cold_start import ColdStart
+from app.exiting import Exit
 from app.fleet import stats_of
 from app.gateway import Gateway, web_parts
 from app.settings import Settings
-from app.system import LocalSystem
+from app.system import AFTER_TURNS_S, LocalSystem
 from app.web.server import WebServer, create_app, listen
 from contracts.warming import ActorStats
 
@@ -57,14 +59,19 @@ class Service:
             if isinstance(stats, ActorStats) and stats.warm is not None:
                 cold.warmed(stats.warm)
 
-    async def stop(self) -> None:
-        """Take nothing more in, let turns end or hand them back, and close; idempotent."""
+    async def stop(self, leaving: Exit | None = None) -> None:
+        """Take nothing more in, let turns end or hand them back, and close, all within the exit; idempotent."""
+        leaving = leaving or Exit()
+        await asyncio.gather(self._close_door(leaving), self.system.rest(leaving))
+        await self.system.close(leaving)
+        await self.gateway.stop()
+
+    async def _close_door(self, leaving: Exit) -> None:
+        """Requests under way end beside the turns, so that the two do not add up."""
         if self._server is not None:
-            await self._server.stop()
+            await leaving.step("requests", self._server.stop(), spare_s=AFTER_TURNS_S)
         if self._listener is not None:
             self._listener.close()
-        await self.system.close()
-        await self.gateway.stop()
 
     @property
     def url(self) -> str:

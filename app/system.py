@@ -12,6 +12,7 @@ from actors.ports import Unreachable
 from actors.refs import ChatAgentRef, SessionShardRef, SessionsRef, SkillRegistryRef
 from actors.stores import StoreDenied, StoreError
 from app import wiring
+from app.exiting import Exit
 from app.fleet import AGENT, SESSIONS, SKILLS, Fleet
 from app.runtime import World
 from app.settings import Settings
@@ -23,6 +24,14 @@ log = structlog.get_logger(__name__)
 
 CALL_S: Final = 10.0  # above the store's own deadlines, so that their reasons arrive first
 DRAIN_S: Final = 10.0  # lease writes and run reports under way when the actors have stopped
+OPEN_S: Final = (
+    0.25  # a file opens in milliseconds; probes don't wait for one that another process has locked
+)
+
+# Of the way out, what is kept for the steps after each, whose store may be away: a turn has its grace of 20 s.
+AFTER_TURNS_S: Final = 6.0
+AFTER_DRAIN_S: Final = 4.0
+AFTER_ACTORS_S: Final = 1.0
 
 
 class Acting(Protocol):
@@ -48,7 +57,7 @@ class Role:
     """The place of one actor, which stays while the actor in it is replaced."""
 
     def __init__(self, name: str) -> None:
-        self._name = name
+        self.name = name
         self.actor: Acting | None = None
 
     async def ask(self, frame: bytes) -> bytes:
@@ -65,7 +74,7 @@ class Role:
 
     def _present(self) -> Acting:
         if self.actor is None:
-            raise Unreachable(f"{self._name} is not running")
+            raise Unreachable(f"{self.name} is not running")
         return self.actor
 
 
@@ -122,23 +131,34 @@ class LocalSystem:
         starting = [role.actor.start() for role in roles if role.actor is not None]
         await asyncio.gather(*starting, self._rehearse())
 
-    async def stop(self) -> None:
-        """Stop the agent first, so that its turns end or are handed back; idempotent."""
+    async def rest(self, leaving: Exit) -> None:
+        """Begin no turn any more; those under way end, or are handed back. What else is asked is answered still."""
+        if self._running is None:
+            return
+        self._running.sweeper.cancel()
+        await asyncio.gather(self._running.sweeper, return_exceptions=True)
+        await leaving.step("turns", self._retire(self._agent), spare_s=AFTER_TURNS_S)
+
+    async def stop(self, leaving: Exit | None = None) -> None:
+        """Stop the agent first, so that its turns end or are handed back, all within the exit's time; idempotent."""
+        leaving = leaving or Exit()
+        await self.rest(leaving)
         running, self._running = self._running, None
         if running is None:
             return
-        running.sweeper.cancel()
-        await asyncio.gather(running.sweeper, return_exceptions=True)
-        await self._retire(self._agent)
-        await running.world.background.drain(DRAIN_S)
-        await asyncio.gather(*map(self._retire, (self._skills, *self._shards)))  # each writes its warm image
-        await running.database.close()
+        await _drained(running.world, leaving)
+        owners = (self._skills, *self._shards)  # each shard writes its warm image
+        retiring = (leaving.step(role.name, self._retire(role), spare_s=AFTER_ACTORS_S) for role in owners)
+        await asyncio.gather(*retiring)
+        await leaving.step("closing the store", running.database.close())
         running.world.clock.stop()
 
-    async def close(self) -> None:
+    async def close(self, leaving: Exit | None = None) -> None:
         """Stop for good: the calls that brought tickets end with the turns that they brought."""
-        await self.stop()
-        await self.world.background.drain(CALL_S)
+        leaving = leaving or Exit()
+        await self.stop(leaving)
+        await self.world.background.drain(leaving.left_s())
+        leaving.tell()
 
     async def restart_cold(self) -> None:
         """Stop everything and start it with empty caches, as a new container would."""
@@ -157,6 +177,12 @@ class LocalSystem:
 
     def _carrier(self, role: Role) -> LocalTransport:
         return LocalTransport(role, self.world.background, CALL_S)
+
+
+async def _drained(world: World, leaving: Exit) -> None:
+    late = await world.background.drain(min(DRAIN_S, leaving.left_s(AFTER_DRAIN_S)))
+    if late:
+        leaving.leave(", ".join(f"{name} ({count})" for name, count in world.background.cut.items()))
 
 
 async def _opened(database: Database) -> None:
