@@ -74,6 +74,11 @@ class Service:
             self._listener.close()
 
     @property
+    def listening(self) -> bool:
+        """Whether requests are answered."""
+        return self._server is not None and self._server.listening
+
+    @property
     def url(self) -> str:
         """Where it listens."""
         assert self._server is not None, "started before"

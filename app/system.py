@@ -11,6 +11,7 @@ from actors.meter import Meter
 from actors.ports import Unreachable
 from actors.refs import ChatAgentRef, SessionShardRef, SessionsRef, SkillRegistryRef
 from actors.stores import StoreDenied, StoreError
+from actors.warming import Warmer
 from app import wiring
 from app.exiting import Exit
 from app.fleet import AGENT, SESSIONS, SKILLS, Fleet
@@ -24,9 +25,7 @@ log = structlog.get_logger(__name__)
 
 CALL_S: Final = 10.0  # above the store's own deadlines, so that their reasons arrive first
 DRAIN_S: Final = 10.0  # lease writes and run reports under way when the actors have stopped
-OPEN_S: Final = (
-    0.25  # a file opens in milliseconds; probes don't wait for one that another process has locked
-)
+OPEN_S: Final = 0.25  # a file opens in milliseconds; probes wait for no lock of another process
 
 # Of the way out, what is kept for the steps after each, whose store may be away: a turn has its grace of 20 s.
 AFTER_TURNS_S: Final = 6.0
@@ -36,6 +35,8 @@ AFTER_ACTORS_S: Final = 1.0
 
 class Acting(Protocol):
     """What the system needs of an actor."""
+
+    warmer: Warmer
 
     async def start(self) -> None:
         """Open and warm."""
@@ -84,6 +85,7 @@ class _Running:
 
     world: World
     database: Database
+    opening: asyncio.Task[None]
     sweeper: asyncio.Task[None]
 
 
@@ -111,10 +113,14 @@ class LocalSystem:
     async def open(self) -> None:
         """Open the store and put every actor in its place: from here on requests are answered, on demand.
 
-        Raises StoreDenied for a store that can't be used; one that is only away leaves the actors degraded.
+        Raises StoreDenied for a store that can't be used; one that is only away leaves the actors degraded. One that
+        takes its time is waited for by `warm_up`: meanwhile probes are answered.
         """
         world, database = World(), choose(self._settings)
-        await _opened(database)
+        opening = asyncio.create_task(_opened(database), name="open the store")
+        await asyncio.wait((opening,), timeout=OPEN_S)
+        if opening.done():
+            opening.result()
         world.clock.start()
         self._skills.actor = wiring.skill_registry(self._settings, world, database)
         for number, role in enumerate(self._shards):
@@ -123,20 +129,23 @@ class LocalSystem:
         agent.on_first = self._on_first_reply
         sweeping = sweep_forever(self.fleet, world.clock, database.sessions(Meter()))
         sweeper = asyncio.create_task(sweeping, name="sweeper")
-        self._running = _Running(world, database, sweeper)
+        self._running = _Running(world, database, opening, sweeper)
 
     async def warm_up(self) -> None:
-        """Start every actor, each warm or degraded within its deadline, and rehearse meanwhile."""
+        """Start every actor, each warm or degraded within its deadline, and rehearse; raises as `open` does."""
+        assert self._running is not None, "opened before"
         roles = (self._skills, *self._shards, self._agent)
         starting = [role.actor.start() for role in roles if role.actor is not None]
-        await asyncio.gather(*starting, self._rehearse())
+        await asyncio.gather(self._running.opening, *starting, self._rehearse())
 
     async def rest(self, leaving: Exit) -> None:
         """Begin no turn any more; those under way end, or are handed back. What else is asked is answered still."""
         if self._running is None:
             return
-        self._running.sweeper.cancel()
-        await asyncio.gather(self._running.sweeper, return_exceptions=True)
+        ending = (self._running.sweeper, self._running.opening)
+        for task in ending:
+            task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
         await leaving.step("turns", self._retire(self._agent), spare_s=AFTER_TURNS_S)
 
     async def stop(self, leaving: Exit | None = None) -> None:
@@ -146,8 +155,9 @@ class LocalSystem:
         running, self._running = self._running, None
         if running is None:
             return
-        await _drained(running.world, leaving)
         owners = (self._skills, *self._shards)  # each shard writes its warm image
+        await asyncio.gather(*(role.actor.warmer.stop() for role in owners if role.actor is not None))
+        await _drained(running.world, leaving)
         retiring = (leaving.step(role.name, self._retire(role), spare_s=AFTER_ACTORS_S) for role in owners)
         await asyncio.gather(*retiring)
         await leaving.step("closing the store", running.database.close())

@@ -7,7 +7,7 @@ import msgspec
 import structlog
 
 from actors.stores import StoreDenied
-from app.cli.running import fail, first_of, run, settings, stop_signal
+from app.cli.running import fail, first_of, run, settings, stop_signal, unless
 from app.cold_start import ColdStart
 from app.demo.play import play
 from app.dev import Dev
@@ -68,11 +68,11 @@ async def _serve(chosen: Settings) -> None:
     cold = ColdStart("serve")
     stopped, service = stop_signal(), Service(chosen, cold=cold)
     try:
-        await service.start()
-        settle_memory()
-        cold.ready()
-        log.info("serving", webhook=f"{service.url}/webhook/telegram")
-        await stopped.wait()
+        if await unless(stopped, service.start()):
+            settle_memory()
+            cold.ready()
+            log.info("serving", webhook=f"{service.url}/webhook/telegram")
+            await stopped.wait()
     except OSError as error:
         fail(_taken(chosen, error))
     except StoreDenied as error:
@@ -85,10 +85,10 @@ async def _serve(chosen: Settings) -> None:
 async def _poll(chosen: Settings) -> None:
     stopped, polling = stop_signal(), Polling(chosen)
     try:
-        await polling.start()
-        settle_memory()
-        log.info("polling")
-        await first_of(stopped, polling.refused)
+        if await unless(stopped, polling.start()):
+            settle_memory()
+            log.info("polling")
+            await first_of(stopped, polling.refused)
     except StoreDenied as error:
         fail(_unusable(error))
     finally:

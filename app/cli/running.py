@@ -50,6 +50,20 @@ def stop_signal() -> asyncio.Event:
     return stopped
 
 
+async def unless(stopped: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Do the work, or leave off once the event is set: a start may wait for a store. Gives whether it was done."""
+    working = asyncio.create_task(work)
+    waiting = asyncio.create_task(stopped.wait())
+    await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
+    for task in (working, waiting):
+        task.cancel()
+    await asyncio.gather(working, waiting, return_exceptions=True)
+    if working.cancelled():
+        return False
+    working.result()
+    return True
+
+
 async def first_of(*events: asyncio.Event) -> None:
     """Wait until one of them is set."""
     waiting = [asyncio.create_task(event.wait()) for event in events]

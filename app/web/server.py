@@ -93,6 +93,11 @@ class WebServer:
         await self._runner.cleanup()
 
     @property
+    def listening(self) -> bool:
+        """Whether it has an address yet."""
+        return bool(self._runner.addresses)
+
+    @property
     def port(self) -> int:
         """The port that it listens on."""
         return int(self._runner.addresses[0][1])

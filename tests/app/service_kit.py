@@ -1,7 +1,8 @@
 """A whole service in this process, in front of it a simulated Telegram, on an empty SQLite file."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,3 +33,11 @@ async def serving(telegram: TelegramSimulator, chosen: Settings) -> AsyncIterato
         yield service
     finally:
         await service.stop()
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the file as another process would that writes and does not end."""
+    with closing(sqlite3.connect(path, timeout=5.0, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        yield

@@ -1,9 +1,7 @@
 """What a process does on its way out while its store answers nobody."""
 
 import asyncio
-import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ from app.exiting import Exit
 from app.service import Service
 from app.telegram.simulator import TelegramSimulator
 from app.telegram.simulator_faults import CallFault
-from tests.app.service_kit import settings
+from tests.app.service_kit import locked, settings
 from tests.waiting import until
 
 
@@ -64,14 +62,6 @@ async def test_a_locked_store_does_not_keep_a_service_with_turns_under_way(
             await service.stop(Exit(1.0))
     (left,) = _left(logs)
     assert "turns" in left
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the file as another process would that writes and does not end."""
-    with closing(sqlite3.connect(path, timeout=5.0, isolation_level=None)) as other:
-        other.execute("BEGIN EXCLUSIVE")
-        yield
 
 
 def _left(logs: Sequence[Mapping[str, Any]]) -> list[list[str]]:

@@ -22,7 +22,7 @@ from app.sweeper import sweep
 from app.telegram.simulator import TelegramSimulator
 from app.telegram.simulator_faults import CallFault, DeliveryFault
 from contracts.warming import ActorStats
-from tests.app.service_kit import REPLY_S, serving, settings
+from tests.app.service_kit import REPLY_S, locked, serving, settings
 from tests.waiting import until
 
 
@@ -147,6 +147,23 @@ async def test_a_store_that_can_not_be_used_stops_the_start(
     service = Service(simulated(settings(tmp_path, store=nowhere), telegram, telegram.url))
     with pytest.raises(StoreDenied, match=r"folder\.db"):
         await service.start()
+    await service.stop()
+
+
+async def test_a_locked_store_keeps_no_probe_waiting_at_the_start(
+    telegram: TelegramSimulator, tmp_path: Path
+) -> None:
+    """C1: a process is told to be alive, and why it is not ready, while it waits for a file that another one holds."""
+    chosen = settings(tmp_path)
+    service = Service(simulated(chosen, telegram, telegram.url))
+    with locked(tmp_path / "kit.db"), capture_logs() as logs:
+        starting = asyncio.create_task(service.start())
+        async with aiohttp.ClientSession() as http:
+            await until(lambda: service.listening)
+            async with http.get(f"{service.url}/livez") as live, http.get(f"{service.url}/readyz") as ready:
+                assert [200, 503] == [live.status, ready.status]
+        assert "store_open_failed" not in {each["event"] for each in logs}  # it is still being opened
+    await starting
     await service.stop()
 
 
