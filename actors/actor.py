@@ -112,7 +112,7 @@ class Actor(ABC, Generic[Request]):
 
     def warmer_of(self, plan: Plan, *, chance: Chance, background: Background, deadline_s: float) -> Warmer:
         """The actor's `warmer`, by its plan."""
-        return Warmer(
+        warmer = Warmer(
             plan,
             actor=self.name,
             shard=self.shard,
@@ -121,12 +121,16 @@ class Actor(ABC, Generic[Request]):
             background=background,
             deadline_s=deadline_s,
         )
+        warmer.on_granted = self._granted
+        return warmer
 
     def store_failed(self, error: StoreError) -> None:
         """Note that the store did not answer a request: the actor is degraded until it answers one again."""
         self._failures += 1
         self._trouble = f"{type(error).__name__}: {error}"[:300]
         self._denied = isinstance(error, StoreDenied) and error.shut_out
+        if self._denied:
+            self.warmer.refused()
 
     def fault_of(self, error: StoreError) -> StoreRefused | StoreUnavailable:
         """What to answer to a request that the store has failed; noted and logged."""
@@ -158,6 +162,11 @@ class Actor(ABC, Generic[Request]):
         )
 
     # ------------------------------------------------------------ helpers
+
+    def _granted(self) -> None:
+        """A warming pass was answered by a store that had refused a request."""
+        if self._denied:
+            self._trouble, self._denied = "", False
 
     async def _answer(self, request: Request) -> Message:
         try:

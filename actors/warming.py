@@ -16,6 +16,7 @@ log = structlog.get_logger(__name__)
 
 FIRST_RETRY_S = 1.0  # a store that blinked is back by then
 LAST_RETRY_S = 60.0  # an outage of hours costs one pass a minute
+REFUSED_S = 10.0  # the store refuses us: once it does not any more, nobody else may tell (see `refused`)
 ERRORS_KEPT = 20  # a report stays readable, and far below a message's limit
 
 
@@ -93,7 +94,8 @@ class Warmer:
     """Runs an actor's warming plan: single flight, deadline, report, retries in the background.
 
     `last` is the last pass's report, `degraded` in one line why its slice is not whole; empty when it is.
-    `denied`: because the store refuses us, so that only an operator can help.
+    `denied`: because the store refuses us, so that only an operator can help; then passes go on, as a probe.
+    `on_granted` is called when a pass has asked the store and was not refused.
     """
 
     def __init__(
@@ -116,6 +118,7 @@ class Warmer:
         self._retry: asyncio.Task[object] | None = None
         self.last: WarmReport | None = None
         self.degraded, self.denied = "", False
+        self.on_granted: Callable[[], None] = _unheard
 
     async def run(self, *, force: bool = False) -> WarmReport:
         """Give the report of the pass under way, or of a new one; with `force` always of one that begins later.
@@ -128,6 +131,14 @@ class Warmer:
             self._waiting = self._waiting or self._begin(self._running)
             return await asyncio.shield(self._waiting)
         return await asyncio.shield(self._running)
+
+    def refused(self) -> None:
+        """The store refused a request: pass again from time to time, for as long as it refuses.
+
+        Who is not ready is sent no request, so that none would ever find out that the store is granted again.
+        """
+        self.denied = True
+        self._see_to_it()
 
     async def stop(self) -> None:
         """Cancel what runs, and what would run later."""
@@ -156,12 +167,21 @@ class Warmer:
         started = self._clock.monotonic_s()
         with metered(background=True) as scope:
             await self._load(tally)
-        self.last, self._retry_wanted = self._report(tally, scope, started), tally.retry
+        self.last, self._retry_wanted = self._report(tally, scope, started), tally.retry or tally.denied
         self.degraded, self.denied, self._exhausted = tally.degraded(), tally.denied, tally.exhausted
-        if tally.retry and not self._retrying and not self._stopped:
+        if scope.reads.calls and not tally.denied:
+            self.on_granted()
+        self._see_to_it()
+        return self.last
+
+    def _see_to_it(self) -> None:
+        """Have further passes done beside the requests, if they are wanted."""
+        if self._is_wanted() and not self._retrying:
             self._retrying = True
             self._background.spawn(f"warm again {self._actor}", self._again)
-        return self.last
+
+    def _is_wanted(self) -> bool:
+        return (self._retry_wanted or self.denied) and not self._stopped
 
     async def _load(self, tally: Tally) -> None:
         try:
@@ -203,11 +223,18 @@ class Warmer:
         """Run further passes for as long as one more can load what the last could not."""
         delay, self._retry = FIRST_RETRY_S, asyncio.current_task()
         try:
-            while self._retry_wanted and not self._stopped:
+            while self._is_wanted():
                 if self._exhausted:  # warming again is optional, and the quota is the turns'
                     delay = LAST_RETRY_S
+                elif self.denied:
+                    delay = REFUSED_S
                 await self._clock.sleep(delay * self._chance.uniform(0.8, 1.2))
-                await self.run()
+                if self._is_wanted():  # else a request was answered meanwhile
+                    await self.run()
                 delay = min(delay * 2, LAST_RETRY_S)
         finally:
             self._retrying, self._retry = False, None
+
+
+def _unheard() -> None:
+    pass

@@ -6,6 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from actors.stores import StoreDenied, StoreDown, StoreError
+from actors.warming import REFUSED_S
 from contracts.faults import Fault
 from contracts.skills import GetSkill, SetAside, SkillStats
 from contracts.warming import StoreUse
@@ -103,6 +104,28 @@ async def test_a_store_that_comes_back_is_warmed_from_beside_the_requests(world:
 
     assert (await world.ref.stats()).degraded == ""
     assert (await skill(world, "tea")).stats == FIVE_RUNS
+
+
+@pytest.mark.parametrize("from_the_start", [True, False])
+async def test_a_store_that_is_granted_again_makes_ready_without_a_request(
+    world: World, *, from_the_start: bool
+) -> None:
+    """C3: whoever is not ready gets no request, so that the background asks, whether a warm or a run was refused."""
+    if not from_the_start:
+        await world.actor.start()
+    world.store.failure = StoreDenied("key expired")
+    if from_the_start:
+        await world.actor.start()
+    else:
+        await world.ref.ask(run("tea"))
+    assert (await world.ref.stats()).denied
+    world.store.failure = None
+    await asyncio.sleep(0)
+    world.clock.advance(REFUSED_S * 1.2)
+    await world.background.drain(1.0)
+
+    stats = await world.ref.stats()
+    assert (False, "") == (stats.denied, stats.degraded)
 
 
 async def test_a_poisoned_document_costs_its_own_skill_only(world: World) -> None:

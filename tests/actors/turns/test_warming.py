@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from actors.stores import StoreDenied, StoreDown, StoreError, StoreExhausted
-from actors.warming import LAST_RETRY_S, Plan, Tally, Warmer, WarmFailed
+from actors.warming import LAST_RETRY_S, REFUSED_S, Plan, Tally, Warmer, WarmFailed
 from contracts.warming import WarmStatus
 from tests.actors.fakes import KitBackground, SeededChance, VirtualClock
 
@@ -173,7 +173,7 @@ async def test_over_quota_the_next_pass_waits_for_a_minute() -> None:
     assert under_way.degraded == ""
 
 
-@pytest.mark.parametrize("error", [StoreDenied("no"), WarmFailed("no", retry=False), ValueError("defect")])
+@pytest.mark.parametrize("error", [WarmFailed("no", retry=False), ValueError("defect")])
 async def test_what_will_not_change_is_not_tried_again(error: Exception) -> None:
     """The report stands, and nothing goes on in the background."""
     background, plan = KitBackground(), Passes(error)
@@ -184,9 +184,34 @@ async def test_what_will_not_change_is_not_tried_again(error: Exception) -> None
     assert (plan.ran, len(background.tasks)) == (1, 0)
 
 
+async def test_a_store_that_refuses_is_asked_at_a_steady_pace_until_it_does_not() -> None:
+    """C3: an operator grants it again, and a container that is not ready gets no request that finds out."""
+    background, plan = KitBackground(), Passes(*[StoreDenied("no")] * 30)
+    under_way = warmer(plan, background)
+    await under_way.run()
+    assert under_way.denied
+    await asyncio.sleep(1_000.0)
+    assert (31, False, 0) == (plan.ran, under_way.denied, len(background.tasks))
+    pauses = [later - earlier for earlier, later in pairwise(plan.at)]
+    assert REFUSED_S * 0.8 <= min(pauses)
+    assert max(pauses) <= REFUSED_S * 1.2 + 1
+
+
+async def test_a_refused_request_is_no_reason_to_pass_once_another_is_answered() -> None:
+    """The slice is whole: only what the requests tell has changed."""
+    background, plan = KitBackground(), Passes()
+    under_way = warmer(plan, background)
+    await under_way.run()
+    under_way.refused()
+    under_way.refused()
+    under_way.denied = False
+    await asyncio.sleep(1_000.0)
+    assert (1, 0) == (plan.ran, len(background.tasks))
+
+
 async def test_retries_end_when_what_is_left_will_not_change() -> None:
     """A store that comes back with poison in it is not read again for ever."""
-    background, plan = KitBackground(), Passes(StoreDown("away"), StoreDenied("no"))
+    background, plan = KitBackground(), Passes(StoreDown("away"), WarmFailed("no", retry=False))
     under_way = warmer(plan, background)
     await under_way.run()
     await asyncio.sleep(1_000.0)
