@@ -167,7 +167,7 @@ class LocalSystem:
         """Stop for good: the calls that brought tickets end with the turns that they brought."""
         leaving = leaving or Exit()
         await self.stop(leaving)
-        await self.world.background.drain(leaving.left_s())
+        await self.world.background.drain(min(CALL_S, leaving.left_s()))
         leaving.tell()
 
     async def restart_cold(self) -> None:
