@@ -28,7 +28,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "telegram_429_long": Kind("send", 0.002, "too many requests, try again in 20 to 90 s"),
     "telegram_429_bare": Kind("send", 0.003, "too many requests, without a hint"),
     "telegram_5xx": Kind("send", 0.010, "Telegram's own failure, nothing sent"),
-    "telegram_page": Kind("send", 0.003, "a proxy's 502 or 504; it may have been sent"),
+    "telegram_page": Kind("send", 0.003, "a proxy's page: a 504 may have been sent, any other was not"),
     "telegram_reset_before": Kind("send", 0.008, "connection lost before the request was written"),
     "telegram_reset_after": Kind("send", 0.003, "sent, then the connection is lost"),
     "telegram_hang": Kind("send", 0.001, "not sent, never answered"),

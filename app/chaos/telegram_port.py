@@ -21,6 +21,7 @@ from contracts.turns import Button, Entity
 CALL_S: Final = 15.0  # app.telegram.client.Deadlines.call_s
 LONG_S: Final = 90.0  # the longest `retry_after` that is injected
 TOLD: Final = ("telegram_429_short", "telegram_429_long", "telegram_429_bare")
+PAGE: Final = b"<html>"
 WAY_S: Final = (0.02, 0.12)  # one way to Telegram
 
 
@@ -100,7 +101,7 @@ class Wire:
             case "telegram_5xx" | "poisoned":
                 return _refusal(self._dice.choice((500, 502, 503)), "Internal Server Error")
             case "telegram_page" if self._dice.random() < 0.5:
-                return _page(self._dice)
+                return Reply(self._dice.choice((500, 502, 503, 504)), PAGE)
             case "telegram_reset_before":
                 raise NotSent("connection reset")
             case "telegram_hang":
@@ -129,7 +130,7 @@ class Wire:
         if fault == "telegram_killed_after":
             container.kill()
         if fault == "telegram_page":
-            return _page(self._dice)
+            return Reply(504, PAGE)  # any other page means that nothing was passed on
         if fault == "telegram_reset_after":
             raise MaybeSent("sendMessage: connection reset")
         await asyncio.sleep(2 * CALL_S if fault == "telegram_hang_after" else self._dice.uniform(*WAY_S))
@@ -178,10 +179,6 @@ class ChaosTelegram(Telegram):
 
     async def close(self) -> None:
         """There is nothing to give back."""
-
-
-def _page(dice: random.Random) -> Reply:
-    return Reply(dice.choice((502, 504)), b"<html>")
 
 
 def _refusal(code: int, words: str, **parameters: int) -> Reply:

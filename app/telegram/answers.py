@@ -1,9 +1,9 @@
 """What an answer of the Bot API means: the result that it carries, or the error of the port's tree.
 
 HTTP status, `error_code`, description                  error
-429, 500, 503, whatever they say                        NotSent (Bot API: the call had no effect)
-another 5xx with `{"ok": false}`                        NotSent
-2xx, another 5xx without a readable `{"ok": ...}`       MaybeSent (a gateway's page, a cut answer)
+429, any 5xx with `{"ok": false}`                       NotSent (Bot API: the call had no effect)
+429, 500 to 503 without a readable `{"ok": ...}`        NotSent (the server's own failure, or it reached no other)
+2xx, 504, a rarer 5xx without a readable `{"ok": ...}`  MaybeSent (a cut answer, or none in a gateway's time)
 401; 404 "Not Found"                                    TokenRefused
 403; 400 chat not found, deactivated, upgraded, kicked  ChatGone
 400 entities, length, empty text                        TextRefused
@@ -74,8 +74,10 @@ def result_of(method: str, reply: Reply, secret: str) -> msgspec.Raw | TelegramE
     answer = _read_answer(reply.body)
     if answer is not None and answer.ok and reply.status < 300:
         return answer.result
-    if answer is None or answer.ok:
+    if answer is None:
         return _wordless(f"{method}: HTTP {reply.status} without a Bot API answer", reply)
+    if answer.ok:  # what it says and its status contradict one another
+        return MaybeSent(f"{method}: HTTP {reply.status}, and yet the answer is ok")
     code = max(answer.error_code, reply.status if reply.status >= 500 else 0) or reply.status
     description = answer.description.replace(secret, "<token>")
     detail = f"{method}: {code} {description}"[:_DETAIL_CHARACTERS]
@@ -91,9 +93,9 @@ def _read_answer(body: bytes) -> _Answer | None:
 
 def _wordless(detail: str, reply: Reply) -> TelegramError:
     match reply.status:
-        case 429 | 500 | 503:  # RFC 9110 (15.6): the server's own failure, and not that of one behind it
+        case 429 | 500 | 501 | 502 | 503:  # it failed itself (RFC 9110, 15.6), or reached no server behind it
             return NotSent(detail, reply.retry_after_s)
-        case status if status < 300 or status >= 500:  # a gateway may have passed the request on
+        case status if status < 300 or status >= 500:  # 504: passed on, and not answered in a gateway's time
             return MaybeSent(detail)
         case 401:
             return TokenRefused(detail)
