@@ -4,7 +4,8 @@ HTTP status, `error_code`, description                  error
 429, any 5xx with `{"ok": false}`                       NotSent (Bot API: the call had no effect)
 429, 500 to 503 without a readable `{"ok": ...}`        NotSent (the server's own failure, or it reached no other)
 2xx, 504, a rarer 5xx without a readable `{"ok": ...}`  MaybeSent (a cut answer, or none in a gateway's time)
-401; 404 "Not Found"                                    TokenRefused
+another 3xx, 4xx without a readable `{"ok": ...}`       NotSent (a proxy's own refusal: the Bot API answers in JSON)
+401, whatever it says; 404 "Not Found"                  TokenRefused
 403; 400 chat not found, deactivated, upgraded, kicked  ChatGone
 400 entities, length, empty text                        TextRefused
 anything else                                           CallRefused
@@ -99,8 +100,8 @@ def _wordless(detail: str, reply: Reply) -> TelegramError:
             return MaybeSent(detail)
         case 401:
             return TokenRefused(detail)
-        case _:  # a proxy's own 403 or 404 says nothing about a chat or the token
-            return CallRefused(detail)
+        case _:  # a proxy's own 403 or 404 says nothing about message, chat or token, and may be gone soon
+            return NotSent(detail, reply.retry_after_s)
 
 
 def _refusal(detail: str, code: int, words: str, parameters: _Parameters, reply: Reply) -> TelegramError:

@@ -112,6 +112,13 @@ WAITS: Final = (
         "tests/app/telegram/test_client.py::test_each_answer_becomes_the_error_that_says_what_to_do",
     ),
     Break(
+        "what a proxy refuses is refused by Telegram",
+        "app/telegram/answers.py",
+        "and may be gone soon\n            return NotSent(detail, reply.retry_after_s)",
+        "and may be gone soon\n            return CallRefused(detail)",
+        "tests/app/telegram/test_client.py::test_each_answer_becomes_the_error_that_says_what_to_do",
+    ),
+    Break(
         "a proxy that reached no server leaves a doubt",
         "app/telegram/answers.py",
         "case 429 | 500 | 501 | 502 | 503:",
