@@ -89,7 +89,7 @@ class ChatAgent(Actor[ChatRequest]):
         self._answering = Answering(
             skills=skills, model=model, clock=clock, background=background, count=self.count
         )
-        self._delivery = Delivery(telegram=telegram, clock=clock)
+        self._delivery = Delivery(telegram=telegram, renderer=renderer, clock=clock)
         self._catalog = Ticker("renew catalog", self._answering.renew, CATALOG_EVERY_S, clock, chance)
         self._working: set[asyncio.Task[object]] = set()
         self._sending: set[str] = set()  # the leases under which a message may be on its way

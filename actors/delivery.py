@@ -1,7 +1,7 @@
 """Sends a committed reply chunk by chunk, each recorded durably before the next is sent."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -12,14 +12,16 @@ from actors.ports import (
     Clock,
     MaybeSent,
     NotSent,
+    Renderer,
     Telegram,
     TelegramError,
     TextRefused,
+    TextTooLong,
     TokenRefused,
 )
 from actors.refs import SessionShardRef
 from contracts.base import Value
-from contracts.faults import Fault, LeaseLost
+from contracts.faults import Fault, LeaseLost, Unsupported
 from contracts.sessions import (
     BeginSending,
     DeliveryRecorded,
@@ -27,6 +29,7 @@ from contracts.sessions import (
     PatchSession,
     ReleaseTurn,
     SessionPatch,
+    SplitChunk,
 )
 from contracts.turns import Chunk, ChunkState
 
@@ -57,20 +60,21 @@ class Outbox:
 
 
 class Sent(Value, frozen=True, kw_only=True):
-    """What became of one try to send a chunk."""
+    """What became of one try to send a chunk; `pieces` are what to send in its place, as it was too long."""
 
     state: ChunkState
     message: int = 0
     reason: str = ""
     retry_after_s: float = 0.0
     gone: bool = False
+    pieces: tuple[Chunk, ...] = ()
 
 
 class Delivery:
     """Delivers outboxes over the port Telegram."""
 
-    def __init__(self, *, telegram: Telegram, clock: Clock) -> None:
-        self._telegram, self._clock = telegram, clock
+    def __init__(self, *, telegram: Telegram, renderer: Renderer, clock: Clock) -> None:
+        self._telegram, self._renderer, self._clock = telegram, renderer, clock
         self._ends_at: float | None = None
 
     def end_by(self, monotonic_s: float) -> None:
@@ -86,6 +90,12 @@ class Delivery:
             sent = gone or await self._tried(outbox, index, shard)
             if not isinstance(sent, Sent):
                 return sent
+            split = await self._split(outbox, index, sent, shard) if sent.pieces else None
+            if split is not None and not isinstance(split, Outbox):
+                return split
+            if split is not None:
+                outbox = split
+                continue
             if sent.gone and gone is None:
                 gone = sent
                 await self._mark_dead(outbox.chat, shard)
@@ -125,6 +135,28 @@ class Delivery:
                 return None
         return None
 
+    async def _split(
+        self, outbox: Outbox, index: int, sent: Sent, shard: SessionShardRef
+    ) -> Outbox | DeliveryRecorded | Fault | None:
+        """Have pieces stand in the chunk's place, the first marked `sending`; None where the shard can't do that."""
+        split = SplitChunk(
+            chat=outbox.chat,
+            bot=outbox.bot,
+            update=outbox.update,
+            lease=outbox.lease,
+            index=index,
+            pieces=sent.pieces,
+        )
+        match _recorded(await insist(self._clock, lambda: shard.ask(split), PATIENT_S)):
+            case Unsupported():  # an older shard, in a rolling deploy: the refusal stands
+                return None
+            case Fault() as fault:
+                return await self._give_up(outbox, fault, 0.0, shard)
+            case recorded if recorded.next != index:
+                return recorded
+        chunks = (*outbox.chunks[:index], *sent.pieces, *outbox.chunks[index + 1 :])
+        return replace(outbox, chunks=chunks)
+
     async def _send(self, chat: int, chunk: Chunk, *, follow: bool = True) -> Sent:
         """Try once; a group that became a supergroup, so that nothing was sent, is followed there at once."""
         try:
@@ -141,6 +173,9 @@ class Delivery:
             if follow and gone.migrate_to:
                 return await self._send(gone.migrate_to, chunk, follow=False)
             return Sent(state="failed", reason=f"ChatGone: {gone}", gone=True)
+        except TextTooLong as error:
+            reason = f"TextTooLong: {error}"
+            return Sent(state="failed", reason=reason, pieces=self._renderer.halve(chunk))
         except (CallRefused, TextRefused) as error:
             return Sent(state="failed", reason=f"{type(error).__name__}: {error}")
         except (TelegramError, TimeoutError) as error:
@@ -150,6 +185,8 @@ class Delivery:
         """Send with entities, or plain if Telegram refuses those (nothing was sent then)."""
         try:
             return await self._telegram.send_message(chat, chunk.text, chunk.entities, chunk.buttons)
+        except TextTooLong:  # plain it is as long
+            raise
         except TextRefused:
             return await self._telegram.send_message(chat, chunk.text, (), chunk.buttons)
 

@@ -63,7 +63,8 @@ class TelegramError(Exception):
     TelegramError
     ├── NotSent          retry      surely not sent: 429, 5xx, connection not made; `retry_after_s` if known
     ├── MaybeSent        no retry   written and no answer came: may or may not have happened
-    ├── TextRefused      no retry   entities can't be parsed or the text is too long: send it plainer
+    ├── TextRefused      no retry   entities can't be parsed, or the text is none: send it plainer
+    │   └── TextTooLong  no retry   send it in smaller pieces
     ├── ChatGone         no retry   blocked, chat not found, kicked: this chat is dead
     ├── TokenRefused     no retry   401 or 404 of the token: stop and alarm
     └── CallRefused      no retry   any other refusal
@@ -84,6 +85,10 @@ class MaybeSent(TelegramError):
 
 class TextRefused(TelegramError):
     """The text or its entities were refused."""
+
+
+class TextTooLong(TextRefused):
+    """The text is longer than Telegram takes."""
 
 
 class ChatGone(TelegramError):
@@ -125,6 +130,9 @@ class Renderer(Protocol):
 
     def render(self, markdown: str) -> tuple[Chunk, ...]:
         """Give the planned chunks of a reply in order: at least one, each within Telegram's limits."""
+
+    def halve(self, chunk: Chunk, /) -> tuple[Chunk, ...]:
+        """Give a chunk that is too long in planned pieces, all of it in order; none when it is short already."""
 
 
 # ---------------------------------------------------------------- model

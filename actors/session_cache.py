@@ -41,6 +41,7 @@ from contracts.sessions import (
     SessionLoaded,
     SessionRequest,
     SessionSaved,
+    SplitChunk,
     SweepTurns,
     UpdateAccepted,
     UpdatesAccepted,
@@ -161,6 +162,8 @@ class SessionCacheActor(Actor[SessionRequest]):
                 return await self._journal.delivered(request)
             case BeginSending():
                 return await self._journal.begin_sending(request)
+            case SplitChunk():
+                return await self._journal.split(request)
             case LoadSession(chat=chat):
                 return await self._load(chat)
             case PatchSession(chat=chat, patch=patch):

@@ -16,6 +16,7 @@ from contracts.sessions import (
     CommitTurn,
     DeliveryRecorded,
     MarkDelivered,
+    SplitChunk,
     TurnCommitted,
 )
 from contracts.turns import TurnState
@@ -189,8 +190,26 @@ class TurnJournal:
             return BadRequest(detail=str(illegal))
         return await self._step(found, turn, request.index, following=request.index)
 
+    async def split(self, request: SplitChunk) -> Message:
+        """Put pieces in the place of a chunk that is too long, durably, before the first of them is sent."""
+        return await self._store.sure(request.chat, lambda read: self._split(request, read=read))
+
+    async def _split(self, request: SplitChunk, *, read: bool) -> Message:
+        found = await self._sending(request, read=read)
+        if isinstance(found, Message):
+            return found
+        box, record, turn = found
+        if _is_split(turn, request):
+            await self._store.confirm(box, record)
+            return DeliveryRecorded(next=request.index, waiting=box.waiting)
+        try:
+            turn = turns.in_pieces(turn, request.index, request.pieces)
+        except turns.IllegalStep as illegal:
+            return BadRequest(detail=str(illegal))
+        return await self._step(found, turn, request.index, following=request.index)
+
     async def _sending(
-        self, request: MarkDelivered | BeginSending, *, read: bool
+        self, request: MarkDelivered | BeginSending | SplitChunk, *, read: bool
     ) -> Sending | DeliveryRecorded | LeaseLost:
         """The turn that the caller delivers: under the lease that stands in it, so that an earlier owner is out."""
         box = await self._store.mailbox(request.chat)
@@ -241,6 +260,13 @@ def _committed(record: UpdateRecord, turn: turns.TurnRecord, request: CommitTurn
 def _already(turn: turns.TurnRecord, request: MarkDelivered) -> bool:
     """Whether an earlier try of the same request, whose answer was lost, had been written."""
     return 0 <= request.index < len(turn.chunks) and turn.chunks[request.index].state == request.state
+
+
+def _is_split(turn: turns.TurnRecord, request: SplitChunk) -> bool:
+    """Whether an earlier try of the same request had been written: pieces are shorter than what they came of."""
+    places = turn.chunks[request.index : request.index + len(request.pieces)] if request.index >= 0 else ()
+    same = [chunk.text for chunk in places] == [piece.text for piece in request.pieces]
+    return same and bool(places) and places[0].state == "sending"
 
 
 def _sending_now(turn: turns.TurnRecord) -> int:

@@ -7,6 +7,7 @@ accepted ──commit──▶ committed ──last chunk──▶ answered | un
 
 planned ──▶ sending ──▶ sent | failed | unknown      (unknown: cut while sending; never sent again)
    ▲───────────┘  surely not sent, for UNSENT_MOST_S; then failed
+               └──refused as too long──▶ in its place: sending, planned, planned (its pieces)
 """
 
 from collections.abc import Mapping
@@ -96,6 +97,18 @@ def begin_next(turn: TurnRecord) -> tuple[TurnRecord, int]:
         if chunk.state == "planned":
             return with_chunk(turn, index, "sending"), index
     return turn, -1
+
+
+def in_pieces(turn: TurnRecord, index: int, pieces: tuple[Chunk, ...]) -> TurnRecord:
+    """Put pieces in the place of a chunk that is too long, the first of them `sending`; raises IllegalStep."""
+    chunk = turn.chunks[index] if 0 <= index < len(turn.chunks) else None
+    if chunk is None or chunk.state != "sending":
+        raise IllegalStep(f"chunk {index} is not being sent")
+    if not pieces or any(piece.state != "planned" for piece in pieces):
+        raise IllegalStep(f"chunk {index} needs pieces that are planned")
+    chunks = (*turn.chunks[:index], *pieces, *turn.chunks[index + 1 :])
+    cut = msgspec.structs.replace(turn, chunks=chunks, unsent_since=0.0, tried_late=False)
+    return with_chunk(cut, index, "sending")
 
 
 def unsent(turn: TurnRecord) -> TurnRecord:

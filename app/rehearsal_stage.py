@@ -124,6 +124,10 @@ class Plain:
         """One chunk with one entity."""
         return (Chunk(text=markdown, entities=(Entity(type="bold", offset=0, length=5),)),)
 
+    def halve(self, _: Chunk) -> tuple[Chunk, ...]:
+        """Never needed: nobody refuses it."""
+        return ()
+
 
 class Parrot:
     """The port Model without a model."""

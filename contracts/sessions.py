@@ -213,6 +213,20 @@ class BeginSending(Message, frozen=True, kw_only=True, tag="chunk.begin"):
     index: int
 
 
+class SplitChunk(Message, frozen=True, kw_only=True, tag="chunk.split"):
+    """Put `pieces`, all planned, in the place of chunk `index`, which Telegram refused as too long.
+
+    The first one is marked `sending` in the same step, so send it now; twice is as once.
+    """
+
+    chat: int
+    bot: int
+    update: int
+    lease: str
+    index: int
+    pieces: tuple[Chunk, ...]
+
+
 class LoadSession(Message, frozen=True, kw_only=True, tag="session.load"):
     """Give the chat's session and how many updates wait."""
 
@@ -282,6 +296,7 @@ SessionRequest = (
     | CommitTurn
     | MarkDelivered
     | BeginSending
+    | SplitChunk
     | LoadSession
     | PatchSession
     | ClearConversation

@@ -98,6 +98,10 @@ class MarkingRenderer(Renderer):
             for index, piece in enumerate(pieces)
         )
 
+    def halve(self, _: Chunk) -> tuple[Chunk, ...]:
+        """Give none: its chunks are too short to be too long."""
+        return ()
+
 
 class Editions:
     """The skill files as everybody's volume has them: all are written anew at once, now and then."""

@@ -4,10 +4,11 @@ HTTP status, `error_code`, description                  error
 429, any 5xx with `{"ok": false}`                       NotSent (Bot API: the call had no effect)
 429, 500 to 503 without a readable `{"ok": ...}`        NotSent (the server's own failure, or it reached no other)
 2xx, 504, a rarer 5xx without a readable `{"ok": ...}`  MaybeSent (a cut answer, or none in a gateway's time)
-another 3xx, 4xx without a readable `{"ok": ...}`       NotSent (a proxy's own refusal: the Bot API answers in JSON)
 401, whatever it says; 404 "Not Found"                  TokenRefused
+3xx, another 4xx without a readable `{"ok": ...}`       NotSent (a proxy's own refusal: the Bot API answers in JSON)
 403; 400 chat not found, deactivated, upgraded, kicked  ChatGone
-400 entities, length, empty text                        TextRefused
+400 entities, empty text                                TextRefused
+400 text too long                                       TextTooLong
 anything else                                           CallRefused
 """
 
@@ -15,15 +16,22 @@ from typing import Final
 
 import msgspec
 
-from actors.ports import CallRefused, ChatGone, MaybeSent, NotSent, TelegramError, TextRefused, TokenRefused
+from actors.ports import (
+    CallRefused,
+    ChatGone,
+    MaybeSent,
+    NotSent,
+    TelegramError,
+    TextRefused,
+    TextTooLong,
+    TokenRefused,
+)
 from contracts.codec import UNREADABLE
 
 # Parts of descriptions, in lower case; the Bot API has no finer codes (telegram-bot-api, Client.cpp; tdlib).
 _TEXT_REFUSED: Final = (
     "can't parse entities",
     "can't parse messageentity",
-    "message is too long",
-    "message_too_long",
     "message text is empty",
     "text must be non-empty",
     "text must be encoded in utf-8",
@@ -33,6 +41,7 @@ _TEXT_REFUSED: Final = (
     "entities_too_long",
     "entity_textlink_url_invalid",
 )
+_TOO_LONG: Final = ("message is too long", "message_too_long")
 _CHAT_GONE: Final = (
     "chat not found",
     "user not found",
@@ -118,6 +127,8 @@ def _refusal(detail: str, code: int, words: str, parameters: _Parameters, reply:
             return TokenRefused(detail)
         case 400 if parameters.migrate_to_chat_id or any(part in words for part in _CHAT_GONE):
             return ChatGone(detail, parameters.migrate_to_chat_id)
+        case 400 if any(part in words for part in _TOO_LONG):
+            return TextTooLong(detail)
         case 400 if any(part in words for part in _TEXT_REFUSED):
             return TextRefused(detail)
         case _:

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from app.telegram.markdown import read_markdown
-from app.telegram.split import Span, split
+from app.telegram.split import Span, halve, split
 from contracts.turns import Chunk
 
 MAX_CHARACTERS: Final = 100_000  # of a reply; about 25 messages, which Telegram lets through in half a minute
@@ -33,6 +33,10 @@ class MarkdownRenderer:
         if len(chunks) > MAX_CHUNKS:
             chunks = tuple(split(text, ()))
         return chunks or (Chunk(text=EMPTY),)
+
+    def halve(self, chunk: Chunk) -> tuple[Chunk, ...]:
+        """Give the chunk in pieces of at most half its length, or of LEAST_UNITS; none when it is no longer."""
+        return halve(chunk)
 
 
 def plain(chunk: Chunk) -> Chunk:

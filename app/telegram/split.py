@@ -5,10 +5,14 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
+import msgspec
+
 from contracts.turns import Chunk, Entity
 
 MAX_UNITS: Final = 4096  # Bot API `sendMessage`: UTF-16 code units of a text
 MAX_ENTITIES: Final = 100  # Bot API: what stands beyond them is not formatted
+
+LEAST_UNITS: Final = 512  # a text that Telegram does not take in pieces of this is refused for something else
 
 _INDENT: Final = 256  # characters of indentation that a message may begin with
 _CLUSTER: Final = 64  # code points; one character as people see it is shorter, a longer one is cut
@@ -26,22 +30,39 @@ class Span(NamedTuple):
     language: str | None = None
 
 
-def split(text: str, spans: Iterable[Span]) -> Iterator[Chunk]:
+def split(text: str, spans: Iterable[Span], most: int = MAX_UNITS) -> Iterator[Chunk]:
     """Give the text in order, cut where it reads best: at a blank line, a line's end, a space.
 
     What is left out is white space (and pieces of nothing visible) at the cuts and both ends; a line's
-    indentation stays. A word longer than a message is cut between characters. A span over a cut goes on in
-    the next chunk. `text` has no lone surrogates.
+    indentation stays. A word longer than a message, `most` UTF-16 units, is cut between characters. A span over
+    a cut goes on in the next chunk. `text` has no lone surrogates.
     """
     waiting = sorted(spans, key=lambda span: (span.start, -span.end))
     begin = _begin(text, 0)
     while begin < len(text):
         waiting = [span for span in waiting if span.end > begin]
-        end = _end(text, begin, waiting)
+        end = _end(text, begin, waiting, most)
         piece = text[begin:end].rstrip()
         if not is_blank(piece):
             yield Chunk(text=piece, entities=_entities(text, begin, begin + len(piece), waiting))
         begin = _begin(text, end)
+
+
+def halve(chunk: Chunk) -> tuple[Chunk, ...]:
+    """Cut a chunk as `split` cuts a text, into pieces of at most half its units, or of LEAST_UNITS if that is more.
+
+    The last one has the buttons. A chunk of LEAST_UNITS or fewer gives none.
+    """
+    length = units(chunk.text)
+    if length <= LEAST_UNITS:
+        return ()
+    at = index_of_units(chunk.text)
+    spans = [
+        Span(at(each.offset), at(each.offset + each.length), each.type, each.url, each.language)
+        for each in chunk.entities
+    ]
+    pieces = tuple(split(chunk.text, spans, max(LEAST_UNITS, (length + 1) // 2)))
+    return (*pieces[:-1], msgspec.structs.replace(pieces[-1], buttons=chunk.buttons)) if pieces else ()
 
 
 def is_blank(text: str) -> bool:
@@ -83,14 +104,14 @@ def _ink(text: str, at: int) -> int:
     return at
 
 
-def _end(text: str, begin: int, spans: Sequence[Span]) -> int:
+def _end(text: str, begin: int, spans: Sequence[Span], most: int) -> int:
     ink = _ink(text, begin)
-    ceiling = max(ink + 1, min(_units_end(text, begin), _entities_end(text, ink, spans)))
+    ceiling = max(ink + 1, min(_units_end(text, begin, most), _entities_end(text, ink, spans)))
     return len(text) if ceiling >= len(text) else _best_cut(text, ink, ceiling)
 
 
-def _units_end(text: str, begin: int) -> int:
-    encoded = text[begin : begin + MAX_UNITS].encode("utf-16-le")[: 2 * MAX_UNITS]
+def _units_end(text: str, begin: int, most: int) -> int:
+    encoded = text[begin : begin + most].encode("utf-16-le")[: 2 * most]
     return begin + len(encoded.decode("utf-16-le", "ignore"))  # half a pair at the end is left for the next
 
 

@@ -19,6 +19,7 @@ from actors.ports import (
     Renderer,
     Telegram,
     TelegramError,
+    TextTooLong,
 )
 from contracts.turns import Button, Chunk, Entity
 
@@ -151,6 +152,7 @@ class Screen:
         self.tried: Counter[int] = Counter()
         self.typing: Counter[int] = Counter()
         self.took_s = 0.0
+        self.longest = 1 << 30  # characters of a text that is taken
 
     def texts(self, chat: int) -> list[str]:
         """What this chat was told, in order."""
@@ -176,7 +178,7 @@ class FakeTelegram(Telegram):
         assert not self.closed, "a send after close"
         await self._life.step()
         self._screen.tried[chat] += 1
-        visible, error = self._outcome(chat)
+        visible, error = self._outcome(chat, text)
         if self._screen.took_s:
             await asyncio.sleep(self._screen.took_s)
         if visible:
@@ -186,7 +188,9 @@ class FakeTelegram(Telegram):
             raise error
         return len(self._screen.shown)
 
-    def _outcome(self, chat: int) -> tuple[bool, TelegramError | None]:
+    def _outcome(self, chat: int, text: str) -> tuple[bool, TelegramError | None]:
+        if len(text) > self._screen.longest:
+            return False, TextTooLong("message is too long")
         if self._screen.lost:
             return True, self._screen.lost.popleft()
         if not self._screen.outcomes[chat]:
@@ -236,11 +240,20 @@ class FakeModel(Model):
         pass  # nothing to give back
 
 
+LEAST = 2  # characters of a half
+
+
 class BarRenderer(Renderer):
     """A chunk for each part between bars; bold ones carry an entity."""
 
     def render(self, markdown: str) -> tuple[Chunk, ...]:
         return tuple(Chunk(text=part, entities=_bold(part)) for part in markdown.split("|"))
+
+    def halve(self, chunk: Chunk) -> tuple[Chunk, ...]:
+        half = len(chunk.text) // 2
+        if half < LEAST:
+            return ()
+        return Chunk(text=chunk.text[:half]), Chunk(text=chunk.text[half:], buttons=chunk.buttons)
 
 
 def _bold(part: str) -> tuple[Entity, ...]:

@@ -14,7 +14,7 @@ from actors.session_cache import SessionCacheActor, SessionCacheOptions
 from actors.turns import TurnRecord, unpack
 from contracts.base import Message
 from contracts.codec import encode, read_skill_request
-from contracts.faults import Fault, SkillNotFound
+from contracts.faults import Fault, SkillNotFound, Unsupported
 from contracts.sessions import (
     AcceptUpdate,
     SessionReply,
@@ -79,9 +79,12 @@ class Wire(Transport):
         self._place, self._background, self._life = place, background, life or Life()
         self.running: set[asyncio.Task[bytes]] = set()
         self.lose: Callable[[bytes], bool] = lambda _: False
+        self.older: Callable[[bytes], bool] = lambda _: False  # which frames the other side does not know yet
 
     async def ask(self, frame: bytes) -> bytes:
         await self._life.step()
+        if self.older(frame):
+            return encode(Unsupported())
         answer = await self._within(frame)
         await self._life.step()
         if self.lose(frame):

@@ -37,6 +37,7 @@ from contracts.sessions import (
     SessionLoaded,
     SessionPatch,
     SessionSaved,
+    SplitChunk,
     SweepTurns,
     TurnClaimed,
     TurnCommitted,
@@ -193,6 +194,7 @@ EXAMPLES: tuple[Message, ...] = (
     MarkDelivered(**TURN, index=1, state="unknown", message=9, reason="r"),  # type: ignore[arg-type]
     DeliveryRecorded(next=2, ended=True, waiting=3),
     BeginSending(**TURN, index=1),  # type: ignore[arg-type]
+    SplitChunk(**TURN, index=1, pieces=(CHUNK,)),  # type: ignore[arg-type]
     LoadSession(chat=5),
     SessionLoaded(session=SESSION, version=4, waiting=1),
     PatchSession(chat=5, patch=SessionPatch(mode="brief")),

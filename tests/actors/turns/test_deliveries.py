@@ -12,6 +12,12 @@ from tests.actors.turn_kit import BOT, CHAT, World
 AWAY: list[Mishap] = ["before"] * 5
 
 
+def _cut_anew(texts: list[str]) -> list[str]:
+    """The whole text in pieces of five, so that only its order counts, and what follows it."""
+    whole = "".join(texts[:-1])
+    return [whole[at : at + 5] for at in range(0, len(whole), 5)] + texts[-1:]
+
+
 def scripted(world: World, *outcomes: TelegramError | None, chat: int = CHAT) -> None:
     """How the chat's next sends go; None is one that succeeds."""
     world.screen.outcomes[chat].extend(outcome or "ok" for outcome in outcomes)
@@ -103,12 +109,89 @@ async def test_a_refused_text_is_sent_plain(world: World) -> None:
 
 async def test_a_text_refused_also_plain_ends_with_the_reason(world: World) -> None:
     """The turn is dead-lettered, and the next one goes on."""
-    scripted(world, TextRefused("too long"), TextRefused("too long"))
+    scripted(world, TextRefused("can't parse"), TextRefused("empty"))
     await world.say(1)
     await world.say(2, "next")
     await world.idle()
     assert (world.state(1), world.state(2)) == ("dead_lettered", "answered")
-    assert world.database.updates[f"{BOT}:1"].reason == "TextRefused: too long"
+    assert world.database.updates[f"{BOT}:1"].reason == "TextRefused: empty"
+
+
+async def test_a_text_that_is_too_long_is_split_until_it_is_taken(world: World) -> None:
+    """B4: all of it arrives in order, each piece once and recorded as sent."""
+    world.screen.longest = 5
+    await world.say(1, "0123456789ABCDE|two")
+    await world.idle()
+    assert ["echo:", " 0123", "45678", "9ABCD", "E", "two"] == _cut_anew(world.screen.texts(CHAT))
+    assert {"sent"} == {chunk.state for chunk in world.turn(1).chunks}
+    assert world.screen.texts(CHAT) == [chunk.text for chunk in world.turn(1).chunks]
+    assert world.state(1) == "answered"
+
+
+async def test_the_splitting_ends(world: World) -> None:
+    """B4: what is refused in the smallest pieces ends the turn, with the reason, and the next one goes on."""
+    world.screen.longest = 1
+    await world.say(1, "0123456789")
+    await world.idle()
+    assert (world.state(1), world.screen.texts(CHAT)) == ("dead_lettered", [])
+    assert "TextTooLong: message is too long" == world.database.updates[f"{BOT}:1"].reason
+    assert world.screen.tried[CHAT] <= 2 * len("echo: 0123456789")
+
+
+async def test_a_piece_that_was_surely_not_sent_is_sent_again_alone(world: World) -> None:
+    """B1, I2: the pieces before it stand already."""
+    world.screen.longest = 10
+    scripted(world, None, NotSent("429", 3.0), NotSent("429", 300.0))
+    await world.say(1, "0123456789")
+    await world.settle()
+    assert ["echo: 01", "23456789"] == world.screen.texts(CHAT)
+    assert world.state(1) == "answered"
+
+
+async def test_pieces_go_on_after_their_owner_died(world: World) -> None:
+    """I2, B6: the piece that was being sent is unknown, those before it are not sent again, the others are."""
+    world.screen.longest, world.screen.took_s = 5, 5.0
+    await world.say(1, "0123456789")
+    await asyncio.sleep(17.0)  # refused at 5 and 10 s, the first piece is shown at 15
+    world.now.kill()
+    world.screen.took_s = 0.0
+    await world.boot()
+    await world.settle()
+    await asyncio.sleep(10.0)
+    assert ["echo", ": 01", "2345", "6789"] == world.screen.texts(CHAT)
+    assert ["sent", "unknown", "sent", "sent"] == [chunk.state for chunk in world.turn(1).chunks]
+
+
+async def test_a_split_whose_answer_was_lost_is_made_once(world: World) -> None:
+    """C9: what the store took is found again, and not split anew."""
+    world.screen.longest = 10
+    world.now.store.fail("write_turn", None, "after")
+    await world.say(1, "0123456789")
+    await world.settle()
+    assert ["echo: 01", "23456789"] == world.screen.texts(CHAT)
+    assert world.state(1) == "answered"
+
+
+async def test_what_can_not_be_split_because_the_store_is_away_is_no_unknown(world: World) -> None:
+    """Nothing of it was sent, and the agent says so when it gives up."""
+    world.screen.longest, world.screen.took_s = 10, 0.5
+    await world.say(1, "0123456789")
+    await asyncio.sleep(0.2)
+    world.now.store.down = True
+    await asyncio.sleep(25.0)
+    world.now.store.down = False
+    await world.settle()
+    assert ["echo: 01", "23456789"] == world.screen.texts(CHAT)
+    assert world.state(1) == "answered"
+
+
+async def test_an_older_shard_that_splits_nothing_ends_the_turn(world: World) -> None:
+    """E1: in a rolling deploy the refusal is final, as it was before."""
+    world.screen.longest = 10
+    world.now.wire.older = lambda frame: b"chunk.split" in frame
+    await world.say(1, "0123456789")
+    await world.idle()
+    assert (world.state(1), world.screen.tried[CHAT]) == ("dead_lettered", 1)
 
 
 async def test_a_chat_that_is_gone_is_marked_dead_and_not_tried_on(world: World) -> None:

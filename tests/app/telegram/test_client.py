@@ -6,7 +6,16 @@ from collections import Counter
 
 import pytest
 
-from actors.ports import CallRefused, ChatGone, MaybeSent, NotSent, TelegramError, TextRefused, TokenRefused
+from actors.ports import (
+    CallRefused,
+    ChatGone,
+    MaybeSent,
+    NotSent,
+    TelegramError,
+    TextRefused,
+    TextTooLong,
+    TokenRefused,
+)
 from app.telegram.addressing import BotIdentity
 from app.telegram.client import Deadlines, TelegramClient
 from app.telegram.methods import BotCommand, Polled, WebhookInfo
@@ -88,7 +97,9 @@ HTML = b"<html>Bad Gateway</html>"
         (Reset(), MaybeSent),
         (Reset(read=False), MaybeSent),  # from here it can't be told from the one above
         (no(400, "Bad Request: can't parse entities: Unsupported start tag"), TextRefused),
-        (no(400, "Bad Request: message is too long"), TextRefused),
+        (no(400, "Bad Request: message is too long"), TextTooLong),
+        (no(400, "Bad Request: MESSAGE_TOO_LONG"), TextTooLong),
+        (no(400, "Bad Request: ENTITIES_TOO_LONG"), TextRefused),
         (no(400, "Bad Request: text must be non-empty"), TextRefused),
         (no(400, "Bad Request: message text is empty"), TextRefused),
         (no(400, "Bad Request: ENTITY_BOUNDS_INVALID"), TextRefused),

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.telegram.split import MAX_ENTITIES, MAX_UNITS, Span, is_blank, split, units
-from contracts.turns import Chunk, Entity
+from app.telegram.split import LEAST_UNITS, MAX_ENTITIES, MAX_UNITS, Span, halve, is_blank, split, units
+from contracts.turns import Button, Chunk, Entity
 
 FAMILY, FLAG, THUMB = "👨‍👩‍👧", "🇩🇪", "👍🏽"
 PIECES = [
@@ -35,6 +35,10 @@ def slice_of(text: str, entity: Entity) -> str:
     """Give what an entity formats; fails when it cuts a surrogate pair in two."""
     encoded = text.encode("utf-16-le")
     return encoded[2 * entity.offset : 2 * (entity.offset + entity.length)].decode("utf-16-le")
+
+
+def _formatted(chunks: list[Chunk]) -> str:
+    return ink("".join(slice_of(chunk.text, entity) for chunk in chunks for entity in chunk.entities))
 
 
 def texts() -> st.SearchStrategy[str]:
@@ -82,6 +86,34 @@ def test_formatting_goes_on_over_a_cut(text: str, ranges: list[tuple[int, int]])
     check_limits(chunks)
     formatted = "".join(slice_of(chunk.text, entity) for chunk in chunks for entity in chunk.entities)
     assert ink(formatted) == ink("".join(text[span.start : span.end] for span in spans))
+
+
+@given(texts(), st.integers(0, 9999), st.integers(1, 9999))
+def test_halves_are_the_chunk(text: str, start: int, length: int) -> None:
+    """B4: all of a chunk arrives, in order, in pieces of half its length with the same ink formatted."""
+    spans = [Span(start, min(start + length, len(text)), "bold")] if start < len(text) else []
+    for chunk in split(text, spans):
+        pieces = list(halve(chunk))
+        assert (units(chunk.text) > LEAST_UNITS) == bool(pieces)
+        if pieces:
+            check_limits(pieces)
+            check_whole(chunk.text, pieces)
+            assert max(units(piece.text) for piece in pieces) <= max(LEAST_UNITS, -(-units(chunk.text) // 2))
+            assert _formatted(pieces) == _formatted([chunk])
+
+
+def test_halves_keep_what_belongs_to_the_chunk() -> None:
+    """The buttons stand below the last piece, a link goes on, and each piece is to be sent yet."""
+    link = Entity(type="text_link", offset=0, length=1000, url="https://example.org")
+    buttons = (Button(text="b", data="d"),)
+    chunk = Chunk(text="x" * 1000, entities=(link,), buttons=buttons, state="sending", reason="r")
+    half = Entity(type="text_link", offset=0, length=512, url="https://example.org")
+    rest = Entity(type="text_link", offset=0, length=488, url="https://example.org")
+    assert halve(chunk) == (
+        Chunk(text="x" * 512, entities=(half,)),
+        Chunk(text="x" * 488, entities=(rest,), buttons=buttons),
+    )
+    assert halve(Chunk(text="x" * LEAST_UNITS)) == ()
 
 
 @given(
