@@ -214,7 +214,7 @@ class ChatAgent(Actor[ChatRequest]):
         """Make the reply while the lease is renewed; None when the lease was lost on the way."""
         making = asyncio.create_task(self._answering.reply(turn))
         try:
-            async with self._renewing(shard, turn, making.cancel), self._typing(turn.chat):
+            async with self._renewing(shard, turn, making.cancel), self._typing(turn):
                 await asyncio.wait({making})
         finally:
             making.cancel()
@@ -254,7 +254,14 @@ class ChatAgent(Actor[ChatRequest]):
 
     async def _deliver(self, shard: SessionShardRef, turn: Claimed, chunks: tuple[Chunk, ...]) -> str:
         self._sending.add(turn.lease)
-        outbox = Outbox(chat=turn.chat, bot=turn.bot, update=turn.update, lease=turn.lease, chunks=chunks)
+        outbox = Outbox(
+            chat=turn.chat,
+            bot=turn.bot,
+            update=turn.update,
+            lease=turn.lease,
+            chunks=chunks,
+            thread=turn.incoming.thread if isinstance(turn, TurnClaimed) else turn.thread,
+        )
         async with self._renewing(shard, turn, lambda: None):
             recorded = await self._delivery.deliver(outbox, shard)
         if isinstance(recorded, DeliveryRecorded):
@@ -309,19 +316,19 @@ class ChatAgent(Actor[ChatRequest]):
                 return
 
     @asynccontextmanager
-    async def _typing(self, chat: int) -> AsyncIterator[None]:
-        typing = asyncio.create_task(self._type(chat))
+    async def _typing(self, turn: TurnClaimed) -> AsyncIterator[None]:
+        typing = asyncio.create_task(self._type(turn.chat, turn.incoming.thread))
         try:
             yield
         finally:
             typing.cancel()
 
-    async def _type(self, chat: int) -> None:
+    async def _type(self, chat: int, thread: int) -> None:
         pause_s = TYPING_AFTER_S
         while True:
             await self.clock.sleep(pause_s)
             try:
-                await self._telegram.send_typing(chat)
+                await self._telegram.send_typing(chat, thread=thread)
             except TelegramError as error:
                 log.info("typing_failed", error=str(error))
                 return

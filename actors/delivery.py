@@ -17,6 +17,7 @@ from actors.ports import (
     TelegramError,
     TextRefused,
     TextTooLong,
+    ThreadGone,
     TokenRefused,
 )
 from actors.refs import SessionShardRef
@@ -57,6 +58,7 @@ class Outbox:
     update: int
     lease: str
     chunks: tuple[Chunk, ...]
+    thread: int = 0
 
 
 class Sent(Value, frozen=True, kw_only=True):
@@ -115,7 +117,7 @@ class Delivery:
         for pause_s in (*BACKOFF_S, None):
             if self._left_s() < LEAST_S:
                 return await self._put_back(outbox, index, shard)
-            sent = await self._send(outbox.chat, outbox.chunks[index])
+            sent = await self._send(outbox.chat, outbox.chunks[index], outbox.thread)
             if sent.state != "planned":
                 return sent
             recorded = await self._record(outbox, index, sent, shard)
@@ -157,11 +159,11 @@ class Delivery:
         chunks = (*outbox.chunks[:index], *sent.pieces, *outbox.chunks[index + 1 :])
         return replace(outbox, chunks=chunks)
 
-    async def _send(self, chat: int, chunk: Chunk, *, follow: bool = True) -> Sent:
-        """Try once; a group that became a supergroup, so that nothing was sent, is followed there at once."""
+    async def _send(self, chat: int, chunk: Chunk, thread: int, *, follow: bool = True) -> Sent:
+        """Try once; where a group became a supergroup, or a topic is gone, nothing was sent: at once without it."""
         try:
             async with asyncio.timeout(min(SEND_S, self._left_s())):
-                return Sent(state="sent", message=await self._send_readable(chat, chunk))
+                return Sent(state="sent", message=await self._send_readable(chat, chunk, thread))
         except NotSent as error:
             return Sent(state="planned", reason=str(error), retry_after_s=error.retry_after_s)
         except TokenRefused as error:
@@ -171,8 +173,12 @@ class Delivery:
             return Sent(state="unknown", reason=str(error))
         except ChatGone as gone:
             if follow and gone.migrate_to:
-                return await self._send(gone.migrate_to, chunk, follow=False)
+                return await self._send(gone.migrate_to, chunk, 0, follow=False)
             return Sent(state="failed", reason=f"ChatGone: {gone}", gone=True)
+        except ThreadGone as gone:
+            if thread:
+                return await self._send(chat, chunk, 0, follow=follow)
+            return Sent(state="failed", reason=f"ThreadGone: {gone}")
         except TextTooLong as error:
             reason = f"TextTooLong: {error}"
             return Sent(state="failed", reason=reason, pieces=self._renderer.halve(chunk))
@@ -181,14 +187,15 @@ class Delivery:
         except (TelegramError, TimeoutError) as error:
             return Sent(state="unknown", reason=str(error) or "no answer")
 
-    async def _send_readable(self, chat: int, chunk: Chunk) -> int:
+    async def _send_readable(self, chat: int, chunk: Chunk, thread: int) -> int:
         """Send with entities, or plain if Telegram refuses those (nothing was sent then)."""
+        send, text = self._telegram.send_message, chunk.text
         try:
-            return await self._telegram.send_message(chat, chunk.text, chunk.entities, chunk.buttons)
+            return await send(chat, text, chunk.entities, chunk.buttons, thread=thread)
         except TextTooLong:  # plain it is as long
             raise
         except TextRefused:
-            return await self._telegram.send_message(chat, chunk.text, (), chunk.buttons)
+            return await send(chat, text, (), chunk.buttons, thread=thread)
 
     async def _record(
         self, outbox: Outbox, index: int, sent: Sent, shard: SessionShardRef

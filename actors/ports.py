@@ -65,6 +65,7 @@ class TelegramError(Exception):
     ├── MaybeSent        no retry   written and no answer came: may or may not have happened
     ├── TextRefused      no retry   entities can't be parsed, or the text is none: send it plainer
     │   └── TextTooLong  no retry   send it in smaller pieces
+    ├── ThreadGone       no retry   the chat has no such topic: send it outside of it
     ├── ChatGone         no retry   blocked, chat not found, kicked: this chat is dead
     ├── TokenRefused     no retry   401 or 404 of the token: stop and alarm
     └── CallRefused      no retry   any other refusal
@@ -91,6 +92,10 @@ class TextTooLong(TextRefused):
     """The text is longer than Telegram takes."""
 
 
+class ThreadGone(TelegramError):
+    """The chat has no such forum topic, or no more."""
+
+
 class ChatGone(TelegramError):
     """The chat can't be written to any more; `migrate_to` is the supergroup that it became (0: none)."""
 
@@ -114,11 +119,17 @@ class Telegram(Protocol):
         """Open and prove a connection (`getMe`), so that the first reply does not pay for it."""
 
     async def send_message(
-        self, chat: int, text: str, entities: Sequence[Entity] = (), buttons: Sequence[Button] = ()
+        self,
+        chat: int,
+        text: str,
+        entities: Sequence[Entity] = (),
+        buttons: Sequence[Button] = (),
+        *,
+        thread: int = 0,
     ) -> int:
-        """Send one message (`sendMessage`); gives its message id."""
+        """Send one message (`sendMessage`), into the forum topic `thread` (0: none); gives its message id."""
 
-    async def send_typing(self, chat: int) -> None:
+    async def send_typing(self, chat: int, *, thread: int = 0) -> None:
         """Show that an answer is being written (`sendChatAction`), for at most 5 s."""
 
     async def close(self) -> None:

@@ -253,6 +253,7 @@ class TurnLeases:
             lease=lease.id,
             chunks=turn.chunks,
             lease_s=LEASE_S,
+            thread=turn.incoming.thread,
         )
 
     def _readable(self, record: UpdateRecord) -> turns.TurnRecord | None:

@@ -99,12 +99,18 @@ class Silent(Telegram):
         """Nowhere."""
 
     async def send_message(
-        self, chat: int, text: str, entities: Sequence[Entity] = (), buttons: Sequence[Button] = ()
+        self,
+        chat: int,
+        text: str,
+        entities: Sequence[Entity] = (),
+        buttons: Sequence[Button] = (),
+        *,
+        thread: int = 0,
     ) -> int:
         """As if it were sent."""
         return 1
 
-    async def send_typing(self, chat: int) -> None:
+    async def send_typing(self, chat: int, *, thread: int = 0) -> None:
         """To nobody."""
 
     async def close(self) -> None:

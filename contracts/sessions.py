@@ -81,7 +81,10 @@ class TurnClaimed(Message, frozen=True, kw_only=True, tag="turn.claimed"):
 
 
 class OutboxClaimed(Message, frozen=True, kw_only=True, tag="turn.outbox_claimed"):
-    """A committed turn whose reply is not fully delivered: send the chunks that are still planned."""
+    """A committed turn whose reply is not fully delivered: send the chunks that are still planned.
+
+    `thread` is that of its Incoming.
+    """
 
     chat: int
     bot: int
@@ -89,6 +92,7 @@ class OutboxClaimed(Message, frozen=True, kw_only=True, tag="turn.outbox_claimed
     lease: str
     chunks: tuple[Chunk, ...]
     lease_s: float = 15.0
+    thread: int = 0
 
 
 class TurnHeld(Message, frozen=True, kw_only=True, tag="turn.held"):

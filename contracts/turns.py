@@ -15,6 +15,7 @@ class Incoming(Value, frozen=True, kw_only=True):
     """What a turn needs of a Telegram update (Bot API `Update`); texts in full, ids as Telegram gives them.
 
     Of a callback query, `callback` is its id and `text` the data of the button. `sent_at` is a Unix time in seconds.
+    `thread` is the forum topic that it was said in, where the reply goes; 0 outside of one.
     """
 
     kind: str
@@ -27,6 +28,7 @@ class Incoming(Value, frozen=True, kw_only=True):
     callback: str = ""
     migrate_to: int = 0
     sent_at: int = 0
+    thread: int = 0
 
 
 class ToolCall(Value, frozen=True, kw_only=True):

@@ -155,7 +155,13 @@ class ChaosTelegram(Telegram):
         await self._wire.call(self._container, "getMe", {})
 
     async def send_message(
-        self, chat: int, text: str, entities: Sequence[Entity] = (), buttons: Sequence[Button] = ()
+        self,
+        chat: int,
+        text: str,
+        entities: Sequence[Entity] = (),
+        buttons: Sequence[Button] = (),
+        *,
+        thread: int = 0,
     ) -> int:
         """`sendMessage`."""
         values: dict[str, Any] = {
@@ -166,11 +172,12 @@ class ChaosTelegram(Telegram):
         if buttons:
             rows = [[{"text": button.text, "callback_data": button.data}] for button in buttons]
             values["reply_markup"] = {"inline_keyboard": rows}
-        return await self._wire.send(self._container, values)
+        return await self._wire.send(self._container, values | _topic(thread))
 
-    async def send_typing(self, chat: int) -> None:
+    async def send_typing(self, chat: int, *, thread: int = 0) -> None:
         """`sendChatAction`."""
-        await self._wire.call(self._container, "sendChatAction", {"chat_id": chat, "action": "typing"})
+        values = {"chat_id": chat, "action": "typing"} | _topic(thread)
+        await self._wire.call(self._container, "sendChatAction", values)
 
     async def answer_callback_query(self, query: str) -> bool:
         """`answerCallbackQuery`."""
@@ -179,6 +186,10 @@ class ChaosTelegram(Telegram):
 
     async def close(self) -> None:
         """There is nothing to give back."""
+
+
+def _topic(thread: int) -> dict[str, int]:
+    return {"message_thread_id": thread} if thread else {}
 
 
 def _refusal(code: int, words: str, **parameters: int) -> Reply:

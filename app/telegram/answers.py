@@ -9,6 +9,7 @@ HTTP status, `error_code`, description                  error
 403; 400 chat not found, deactivated, upgraded, kicked  ChatGone
 400 entities, empty text                                TextRefused
 400 text too long                                       TextTooLong
+400 message thread not found                            ThreadGone
 anything else                                           CallRefused
 """
 
@@ -24,6 +25,7 @@ from actors.ports import (
     TelegramError,
     TextRefused,
     TextTooLong,
+    ThreadGone,
     TokenRefused,
 )
 from contracts.codec import UNREADABLE
@@ -42,6 +44,7 @@ _TEXT_REFUSED: Final = (
     "entity_textlink_url_invalid",
 )
 _TOO_LONG: Final = ("message is too long", "message_too_long")
+_THREAD_GONE: Final = ("message thread not found", "topic_deleted")
 _CHAT_GONE: Final = (
     "chat not found",
     "user not found",
@@ -127,6 +130,8 @@ def _refusal(detail: str, code: int, words: str, parameters: _Parameters, reply:
             return TokenRefused(detail)
         case 400 if parameters.migrate_to_chat_id or any(part in words for part in _CHAT_GONE):
             return ChatGone(detail, parameters.migrate_to_chat_id)
+        case 400 if any(part in words for part in _THREAD_GONE):
+            return ThreadGone(detail)
         case 400 if any(part in words for part in _TOO_LONG):
             return TextTooLong(detail)
         case 400 if any(part in words for part in _TEXT_REFUSED):

@@ -63,20 +63,27 @@ class TelegramClient:
     # ------------------------------------------------------------ what a turn says; never repeated here
 
     async def send_message(
-        self, chat: int, text: str, entities: Sequence[Entity] = (), buttons: Sequence[Button] = ()
+        self,
+        chat: int,
+        text: str,
+        entities: Sequence[Entity] = (),
+        buttons: Sequence[Button] = (),
+        *,
+        thread: int = 0,
     ) -> int:
-        """Send one message (`sendMessage`), one button a row; gives its message id."""
+        """Send one message (`sendMessage`), one button a row, into a forum topic or none (0); gives its message id."""
         params = methods.SendMessage(
             chat_id=chat,
             text=text,
             entities=tuple(entities),
             reply_markup=methods.Keyboard.of(tuple(buttons)),
+            message_thread_id=thread or msgspec.UNSET,
         )
         return (await self._call("sendMessage", params, methods.read_sent)).message_id
 
-    async def send_typing(self, chat: int) -> None:
+    async def send_typing(self, chat: int, *, thread: int = 0) -> None:
         """Show that an answer is being written (`sendChatAction`); not repeated, as it would come too late."""
-        params = methods.SendChatAction(chat)
+        params = methods.SendChatAction(chat, message_thread_id=thread or msgspec.UNSET)
         await self._call("sendChatAction", params, methods.read_done, budget_s=self._deadlines.typing_s)
 
     async def get_updates(

@@ -60,6 +60,7 @@ class SendMessage(msgspec.Struct, kw_only=True, omit_defaults=True):
     text: str
     entities: tuple[Entity, ...] = ()
     reply_markup: Keyboard | None = None
+    message_thread_id: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class SendChatAction(msgspec.Struct):
@@ -67,6 +68,7 @@ class SendChatAction(msgspec.Struct):
 
     chat_id: int
     action: str = "typing"
+    message_thread_id: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class AnswerCallbackQuery(msgspec.Struct, omit_defaults=True):

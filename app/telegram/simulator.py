@@ -1,7 +1,7 @@
 """A Telegram on this machine: an honest Bot API server in memory, and the people who talk to its bot.
 
-Private chats, groups, captions, edits, buttons, blocked bots, updates redelivered by Telegram's rules, and
-faults on demand. Not simulated: parse_mode, media files, flood limits (script a 429), answers inside the
+Private chats, groups, topics, captions, edits, buttons, blocked bots, updates redelivered by Telegram's rules,
+and faults on demand. Not simulated: parse_mode, media files, flood limits (script a 429), answers inside the
 webhook's response. Serves loopback only.
 """
 

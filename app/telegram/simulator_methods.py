@@ -148,6 +148,8 @@ class BotApi:
         }
         text, entities = ("caption", "caption_entities") if message.caption else ("text", "entities")
         said |= {text: message.text} | ({entities: list(message.entities)} if message.entities else {})
+        if message.thread:
+            said |= {"message_thread_id": message.thread, "is_topic_message": True}
         if message.edited:
             said["edit_date"] = int(self._clock.unix_s())
         if message.markup:
@@ -163,9 +165,10 @@ class BotApi:
         chat = self._writable(arguments)
         text, entities = _formatted(arguments)
         markup = checked_markup(arguments.nested("reply_markup"))
-        reply_to = (arguments.nested("reply_parameters") or {}).get("message_id", 0)
+        reply_to = int((arguments.nested("reply_parameters") or {}).get("message_id", 0))
+        thread = _topic(chat, arguments)
         return self.as_json(
-            self._world.add(chat, text, entities=entities, markup=markup, reply_to=int(reply_to))
+            self._world.add(chat, text, entities=entities, markup=markup, reply_to=reply_to, thread=thread)
         )
 
     async def _edit_message_text(self, arguments: Arguments) -> object:
@@ -186,6 +189,7 @@ class BotApi:
     async def _send_chat_action(self, arguments: Arguments) -> object:
         chat = self._writable(arguments)
         checked_action(arguments.text("action"))
+        _topic(chat, arguments)
         self._world.type_in(chat)
         return True
 
@@ -299,7 +303,15 @@ def person(user: int) -> Json:
 def chat_json(chat: Chat) -> Json:
     """A Bot API `Chat`."""
     name = "first_name" if chat.type == "private" else "title"
-    return {"id": chat.chat_id, "type": chat.type, name: chat.title}
+    forum = {"is_forum": True} if chat.topics else {}
+    return {"id": chat.chat_id, "type": chat.type, name: chat.title} | forum
+
+
+def _topic(chat: Chat, arguments: Arguments) -> int:
+    thread = arguments.integer("message_thread_id")
+    if thread and thread not in chat.topics:
+        raise bad_request("message thread not found")
+    return thread
 
 
 def _formatted(arguments: Arguments) -> tuple[str, tuple[Json, ...]]:

@@ -19,6 +19,8 @@ from app.telegram.simulator_faults import FaultScript
 from app.telegram.simulator_methods import BotApi, Connector, chat_json, person
 from app.telegram.simulator_world import Chat, ChatType, Json, Message, World
 
+MAX_TOPICS = 1_000  # of a chat
+
 
 class Button(msgspec.Struct, frozen=True):
     """A button under a message, as a person sees it."""
@@ -69,8 +71,9 @@ class People:
         chat_type: ChatType = "private",
         caption: bool = False,
         reply_to: int = 0,
+        thread: int = 0,
     ) -> Said:
-        """A person writes; `caption` puts the text under a photo. Opens the chat if it is new.
+        """A person writes; `caption` puts the text under a photo, `thread` is a topic. Opens the chat if it is new.
 
         Raises OverflowError when too many chats are open or too many updates wait.
         """
@@ -82,6 +85,7 @@ class People:
             entities=self._marked(text),
             caption=caption,
             reply_to=reply_to,
+            thread=thread,
         )
         return Said(self._tell_bot("message", self.api.as_json(message), place), message.message_id)
 
@@ -138,6 +142,19 @@ class People:
             while chat in self.world.chats:
                 chat += step
         return self.world.chat(chat, chat_type)
+
+    def open_topic(self, chat: int) -> int:
+        """A person opens a forum topic in a supergroup; gives its thread. Raises OverflowError beyond MAX_TOPICS."""
+        place = self.world.chat(chat, "supergroup")
+        if len(place.topics) >= MAX_TOPICS:
+            raise OverflowError(f"{MAX_TOPICS} topics are open in chat {chat}")
+        thread = self.world.add(place, "", user=place.user).message_id
+        place.topics.add(thread)
+        return thread
+
+    def delete_topic(self, chat: int, thread: int) -> None:
+        """A person deletes a topic: nothing can be sent there any more."""
+        self.world.chats[chat].topics.discard(thread)
 
     def block(self, chat: int, *, blocked: bool = True) -> None:
         """A person blocks the bot (in a group: throws it out), or takes that back."""

@@ -17,7 +17,10 @@ Json = dict[str, Any]
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """A message; `user` is 0 for the bot's, `date` in Unix seconds, offsets of entities in UTF-16 units."""
+    """A message; `user` is 0 for the bot's, `date` in Unix seconds, offsets of entities in UTF-16 units.
+
+    `thread` is the forum topic that it stands in, 0 outside of one.
+    """
 
     message_id: int
     chat: int
@@ -28,6 +31,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     markup: Json | None = None
     caption: bool = False
     reply_to: int = 0
+    thread: int = 0
     edited: bool = False
 
     @property
@@ -57,6 +61,7 @@ class Chat(msgspec.Struct, eq=False):
     typing_actions: int = 0
     typing_until_s: float = 0.0
     replies: int = 0
+    topics: set[int] = msgspec.field(default_factory=set)
 
     def find(self, message_id: int) -> Message | None:
         return next((each for each in reversed(self.messages) if each.message_id == message_id), None)
@@ -91,6 +96,7 @@ class World:
         markup: Json | None = None,
         caption: bool = False,
         reply_to: int = 0,
+        thread: int = 0,
     ) -> Message:
         """Append a message; the bot's ends its typing."""
         message = Message(
@@ -103,6 +109,7 @@ class World:
             markup=markup,
             caption=caption,
             reply_to=reply_to,
+            thread=thread,
         )
         self._next_message += 1
         chat.messages.append(message)

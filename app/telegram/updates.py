@@ -144,6 +144,7 @@ def _incoming(message: Message) -> Incoming:
         text=message.words,
         migrate_to=message.migrate_to_chat_id or 0,
         sent_at=message.date,
+        thread=message.topic,
     )
 
 
@@ -196,6 +197,7 @@ def _pressed(query: CallbackQuery, reason: str) -> Incoming:
         message=message.message_id if message else 0,
         text="" if reason else query.data or "",
         callback=query.id,
+        thread=message.topic if message else 0,
     )
 
 

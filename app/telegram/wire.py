@@ -35,7 +35,19 @@ class Chat(msgspec.Struct):
     type: str = ""
 
 
-class Message(msgspec.Struct, rename={"sender": "from"}):
+class Placed(msgspec.Struct, kw_only=True):
+    """Where in its chat a `Message` stands."""
+
+    is_topic_message: bool | None = None
+    message_thread_id: Int64 | None = None
+
+    @property
+    def topic(self) -> int:
+        """The forum topic, 0 if it is none: outside of forums a thread is only a chain of replies."""
+        return self.message_thread_id or 0 if self.is_topic_message else 0
+
+
+class Message(Placed, rename={"sender": "from"}):
     """A `Message`; what only a group's messages need is left unread."""
 
     message_id: Int64
@@ -70,7 +82,7 @@ class RepliedTo(msgspec.Struct, rename={"sender": "from"}):
     sender: User | None = None
 
 
-class ButtonMessage(msgspec.Struct):
+class ButtonMessage(Placed):
     """The message under which a button was pressed; of one too old Telegram tells little more than this."""
 
     chat: Chat

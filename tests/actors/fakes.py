@@ -20,6 +20,7 @@ from actors.ports import (
     Telegram,
     TelegramError,
     TextTooLong,
+    ThreadGone,
 )
 from contracts.turns import Button, Chunk, Entity
 
@@ -139,6 +140,7 @@ class Shown(msgspec.Struct, frozen=True):
     text: str
     entities: tuple[Entity, ...] = ()
     buttons: tuple[Button, ...] = ()
+    thread: int = 0
 
 
 class Screen:
@@ -151,6 +153,8 @@ class Screen:
         self.chaos: Callable[[], tuple[bool, TelegramError | None]] = lambda: (True, None)
         self.tried: Counter[int] = Counter()
         self.typing: Counter[int] = Counter()
+        self.typing_in: set[tuple[int, int]] = set()
+        self.gone_threads: set[int] = set()
         self.took_s = 0.0
         self.longest = 1 << 30  # characters of a text that is taken
 
@@ -173,22 +177,30 @@ class FakeTelegram(Telegram):
             raise self.refused
 
     async def send_message(
-        self, chat: int, text: str, entities: Sequence[Entity] = (), buttons: Sequence[Button] = ()
+        self,
+        chat: int,
+        text: str,
+        entities: Sequence[Entity] = (),
+        buttons: Sequence[Button] = (),
+        *,
+        thread: int = 0,
     ) -> int:
         assert not self.closed, "a send after close"
         await self._life.step()
         self._screen.tried[chat] += 1
-        visible, error = self._outcome(chat, text)
+        visible, error = self._outcome(chat, text, thread)
         if self._screen.took_s:
             await asyncio.sleep(self._screen.took_s)
         if visible:
-            self._screen.shown.append(Shown(chat, text, tuple(entities), tuple(buttons)))
+            self._screen.shown.append(Shown(chat, text, tuple(entities), tuple(buttons), thread))
         await self._life.step()
         if error is not None:
             raise error
         return len(self._screen.shown)
 
-    def _outcome(self, chat: int, text: str) -> tuple[bool, TelegramError | None]:
+    def _outcome(self, chat: int, text: str, thread: int) -> tuple[bool, TelegramError | None]:
+        if thread in self._screen.gone_threads:
+            return False, ThreadGone("message thread not found")
         if len(text) > self._screen.longest:
             return False, TextTooLong("message is too long")
         if self._screen.lost:
@@ -198,9 +210,10 @@ class FakeTelegram(Telegram):
         outcome = self._screen.outcomes[chat].popleft()
         return (True, None) if outcome == "ok" else (False, outcome)
 
-    async def send_typing(self, chat: int) -> None:
+    async def send_typing(self, chat: int, *, thread: int = 0) -> None:
         await self._life.step()
         self._screen.typing[chat] += 1
+        self._screen.typing_in.add((chat, thread))
 
     async def close(self) -> None:
         self.closed = True

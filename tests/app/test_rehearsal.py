@@ -39,7 +39,7 @@ class Counted(Silent):
     def __init__(self, refusal: Exception | None = None) -> None:
         self.sent, self.refusal = 0, refusal
 
-    async def send_message(self, chat: int, *given: Any) -> int:
+    async def send_message(self, chat: int, *given: Any, thread: int = 0) -> int:
         if self.refusal is not None:
             raise self.refusal
         self.sent += 1

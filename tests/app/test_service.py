@@ -61,6 +61,20 @@ async def test_chats_of_all_shards_are_answered(telegram: TelegramSimulator, tmp
     assert all(writes)
 
 
+async def test_a_reply_comes_in_the_topic_of_its_question(
+    telegram: TelegramSimulator, tmp_path: Path
+) -> None:
+    """In a forum each topic has its answers, what is said in none too, and those of a deleted one come outside."""
+    kept, deleted = telegram.open_topic(-1001), telegram.open_topic(-1001)
+    telegram.say(-1001, "/help", thread=kept)
+    telegram.say(-1001, "/help", thread=deleted)
+    telegram.say(-1001, "/help")
+    telegram.delete_topic(-1001, deleted)
+    async with serving(telegram, settings(tmp_path)):
+        await telegram.wait_for_reply(-1001, 3, REPLY_S)
+    assert [kept, 0, 0] == [each.thread for each in telegram.replies(-1001)]
+
+
 async def test_a_stranger_costs_nothing(telegram: TelegramSimulator, tmp_path: Path) -> None:
     """A user who is not on the allow-list gets no answer, no model call and no session."""
     async with serving(telegram, settings(tmp_path, allowed_users=frozenset({7}))) as service:

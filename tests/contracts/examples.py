@@ -86,6 +86,7 @@ INCOMING = Incoming(
     callback="c1",
     migrate_to=-1002,
     sent_at=1_700_000_000,
+    thread=77,
 )
 SESSION = Session(
     chat=5,
@@ -173,7 +174,7 @@ EXAMPLES: tuple[Message, ...] = (
     UpdatesAccepted(results=(UpdateAccepted(waiting=2), UpdateDuplicate(), MailboxFull(detail="d"))),
     ClaimTurn(chat=5, owner="o", bot=7, update=9, done=True),
     TurnClaimed(**TURN, incoming=INCOMING, session=SESSION, version=3, attempt=2, lease_s=15.0),  # type: ignore[arg-type]
-    OutboxClaimed(**TURN, chunks=(CHUNK,), lease_s=15.0),  # type: ignore[arg-type]
+    OutboxClaimed(**TURN, chunks=(CHUNK,), lease_s=15.0, thread=77),  # type: ignore[arg-type]
     TurnHeld(chat=5, retry_after_s=1.5),
     NothingWaiting(chat=5),
     RenewLease(chat=5, lease="l"),

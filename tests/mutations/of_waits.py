@@ -147,6 +147,27 @@ WAITS: Final = (
         "tests/app/telegram/test_client.py::test_each_answer_becomes_the_error_that_says_what_to_do",
     ),
     Break(
+        "a chain of replies passes for a topic",
+        "app/telegram/wire.py",
+        "return self.message_thread_id or 0 if self.is_topic_message else 0",
+        "return self.message_thread_id or 0",
+        "tests/app/telegram/test_updates.py::test_a_thread_is_kept_only_where_it_is_a_topic",
+    ),
+    Break(
+        "a topic that is gone costs the answer",
+        DELIVERY,
+        "            if thread:\n                return await self._send(chat, chunk, 0, follow=follow)\n",
+        "",
+        "tests/actors/turns/test_deliveries.py::test_a_topic_that_is_gone_costs_no_answer",
+    ),
+    Break(
+        "the next owner of a reply is not told its topic",
+        LEASES,
+        "            thread=turn.incoming.thread,\n",
+        "",
+        "tests/actors/turns/test_deliveries.py::test_the_rest_of_a_reply_goes_to_its_topic_after_its_owner_died",
+    ),
+    Break(
         "a proxy that waited in vain means that Telegram refused the message",
         "app/telegram/answers.py",
         "case status if status < 300 or status >= 500:",

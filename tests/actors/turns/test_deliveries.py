@@ -2,9 +2,12 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from actors.ports import CallRefused, ChatGone, MaybeSent, NotSent, TelegramError, TextRefused, TokenRefused
+from actors.stores import UpdateRecord
+from actors.turns import unpack
 from contracts.sessions import PatchSession, SessionPatch
 from tests.actors.memory_store import Mishap
 from tests.actors.turn_kit import BOT, CHAT, World
@@ -16,6 +19,11 @@ def _cut_anew(texts: list[str]) -> list[str]:
     """The whole text in pieces of five, so that only its order counts, and what follows it."""
     whole = "".join(texts[:-1])
     return [whole[at : at + 5] for at in range(0, len(whole), 5)] + texts[-1:]
+
+
+def _placed(world: World) -> list[tuple[str, int]]:
+    """The messages, each with its topic."""
+    return [(each.text, each.thread) for each in world.screen.shown]
 
 
 def scripted(world: World, *outcomes: TelegramError | None, chat: int = CHAT) -> None:
@@ -220,6 +228,55 @@ async def test_a_supergroup_that_is_gone_as_well_ends_the_turn(world: World) -> 
     await world.say(1, "one|two")
     await world.idle()
     assert (world.state(1), world.session().dead, world.screen.tried[CHAT]) == ("dead_lettered", True, 2)
+
+
+async def test_a_reply_goes_to_its_topic(world: World) -> None:
+    """Typing and all parts, in pieces as well; what is said outside is answered there, in the same session."""
+    world.screen.longest, world.now.model.took_s = 10, 2.0
+    await world.say(1, "0123456789|two", thread=77)
+    await world.say(2, "out")
+    await world.idle()
+    assert [("echo: 01", 77), ("23456789", 77), ("two", 77), ("echo: out", 0)] == _placed(world)
+    assert {(CHAT, 77), (CHAT, 0)} == world.screen.typing_in
+    assert 2 == world.session().turns
+
+
+async def test_a_topic_that_is_gone_costs_no_answer(world: World) -> None:
+    """Nothing was sent there, so the reply goes to the chat."""
+    world.screen.gone_threads.add(77)
+    await world.say(1, "one|two", thread=77)
+    await world.idle()
+    assert [("echo: one", 0), ("two", 0)] == _placed(world)
+    assert "answered" == world.state(1)
+
+
+async def test_a_group_that_is_followed_takes_no_topic_along(world: World) -> None:
+    """A11: threads are those of one chat."""
+    scripted(world, ChatGone("upgraded", migrate_to=-1001))
+    await world.say(1, "one", thread=77)
+    await world.idle()
+    assert [("echo: one", 0)] == _placed(world)
+
+
+async def test_the_rest_of_a_reply_goes_to_its_topic_after_its_owner_died(world: World) -> None:
+    """B6: the next owner is told."""
+    world.screen.took_s = 5.0
+    await world.say(1, "one|two|three", thread=77)
+    await asyncio.sleep(7.0)
+    world.now.kill()
+    world.screen.took_s = 0.0
+    await world.boot()
+    await world.settle()
+    await asyncio.sleep(10.0)
+    assert [("echo: one", 77), ("two", 77), ("three", 77)] == _placed(world)
+
+
+def test_a_turn_that_an_older_version_stored_has_no_topic() -> None:
+    """E1: what its bytes do not name is 0."""
+    stored = {"incoming": {"kind": "message", "chat": CHAT, "text": "hi"}, "lease": "l"}
+    body = msgspec.msgpack.encode(stored)
+    record = UpdateRecord(bot=BOT, update=1, chat=CHAT, shard=0, state="accepted", open=True, body=body)
+    assert (0, "hi") == (unpack(record).incoming.thread, unpack(record).incoming.text)
 
 
 async def test_a_refused_call_ends_with_the_reason(world: World) -> None:

@@ -92,22 +92,34 @@ class SendsAgain(ChaosTelegram):
     """Sends once more what may have been sent."""
 
     async def send_message(
-        self, chat: int, text: str, entities: Sequence[Entity] = (), buttons: Sequence[Button] = ()
+        self,
+        chat: int,
+        text: str,
+        entities: Sequence[Entity] = (),
+        buttons: Sequence[Button] = (),
+        *,
+        thread: int = 0,
     ) -> int:
         try:
-            return await super().send_message(chat, text, entities, buttons)
+            return await super().send_message(chat, text, entities, buttons, thread=thread)
         except MaybeSent:
-            return await super().send_message(chat, text, entities, buttons)
+            return await super().send_message(chat, text, entities, buttons, thread=thread)
 
 
 class ClaimsToHaveSent(ChaosTelegram):
     """Calls sent what surely was not."""
 
     async def send_message(
-        self, chat: int, text: str, entities: Sequence[Entity] = (), buttons: Sequence[Button] = ()
+        self,
+        chat: int,
+        text: str,
+        entities: Sequence[Entity] = (),
+        buttons: Sequence[Button] = (),
+        *,
+        thread: int = 0,
     ) -> int:
         try:
-            return await super().send_message(chat, text, entities, buttons)
+            return await super().send_message(chat, text, entities, buttons, thread=thread)
         except NotSent:
             return 1
 
@@ -116,9 +128,15 @@ class DoubtsForNothing(ChaosTelegram):
     """Says now and then that a message may not have been sent, when it was."""
 
     async def send_message(
-        self, chat: int, text: str, entities: Sequence[Entity] = (), buttons: Sequence[Button] = ()
+        self,
+        chat: int,
+        text: str,
+        entities: Sequence[Entity] = (),
+        buttons: Sequence[Button] = (),
+        *,
+        thread: int = 0,
     ) -> int:
-        message = await super().send_message(chat, text, entities, buttons)
+        message = await super().send_message(chat, text, entities, buttons, thread=thread)
         if message % 10 == 0:
             raise MaybeSent("for nothing")
         return message
@@ -137,10 +155,16 @@ class HearsNoWait(ChaosTelegram):
     """Does not pass on how long Telegram wants to be left alone."""
 
     async def send_message(
-        self, chat: int, text: str, entities: Sequence[Entity] = (), buttons: Sequence[Button] = ()
+        self,
+        chat: int,
+        text: str,
+        entities: Sequence[Entity] = (),
+        buttons: Sequence[Button] = (),
+        *,
+        thread: int = 0,
     ) -> int:
         try:
-            return await super().send_message(chat, text, entities, buttons)
+            return await super().send_message(chat, text, entities, buttons, thread=thread)
         except NotSent as error:
             raise NotSent(str(error)) from error
 

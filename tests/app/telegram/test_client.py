@@ -14,6 +14,7 @@ from actors.ports import (
     TelegramError,
     TextRefused,
     TextTooLong,
+    ThreadGone,
     TokenRefused,
 )
 from app.telegram.addressing import BotIdentity
@@ -53,6 +54,17 @@ async def test_a_message_is_sent_with_its_entities_and_buttons() -> None:
         "entities": [{"type": "bold", "offset": 0, "length": 2}],
         "reply_markup": {"inline_keyboard": [[{"text": "Yes", "callback_data": "y"}]]},
     }
+
+
+async def test_what_belongs_to_a_topic_goes_there() -> None:
+    """Message and typing name the forum topic."""
+    async with scripted_api(SENT, ok(True)) as api, client_of(api.url) as client:
+        await client.send_message(-5, "hi", thread=77)
+        await client.send_typing(-5, thread=77)
+    assert [call.params for call in api.calls] == [
+        {"chat_id": -5, "text": "hi", "message_thread_id": 77},
+        {"chat_id": -5, "action": "typing", "message_thread_id": 77},
+    ]
 
 
 async def test_a_plain_message_carries_nothing_else() -> None:
@@ -103,6 +115,8 @@ HTML = b"<html>Bad Gateway</html>"
         (no(400, "Bad Request: text must be non-empty"), TextRefused),
         (no(400, "Bad Request: message text is empty"), TextRefused),
         (no(400, "Bad Request: ENTITY_BOUNDS_INVALID"), TextRefused),
+        (no(400, "Bad Request: message thread not found"), ThreadGone),
+        (no(400, "Bad Request: TOPIC_DELETED"), ThreadGone),
         (no(400, "Bad Request: chat not found"), ChatGone),
         (no(400, "Bad Request: group chat was upgraded to a supergroup chat"), ChatGone),
         (no(403, "Forbidden: bot was blocked by the user"), ChatGone),

@@ -244,6 +244,20 @@ async def test_a_group_that_became_a_supergroup_names_its_new_id(
     assert [each.get("migrate_from_chat_id") for each in updates] == [None, None, -5]
 
 
+async def test_a_topic_takes_messages_until_it_is_deleted(telegram: TelegramSimulator, bot: Bot) -> None:
+    """What is said in a topic says so; the bot can answer there, and nowhere that is no topic."""
+    thread = telegram.open_topic(-1001)
+    telegram.say(-1001, "in it", thread=thread)
+    answer = await bot.call("sendMessage", chat_id=-1001, text="there", message_thread_id=thread)
+    assert answer["result"]["message_thread_id"] == thread
+    assert answer["result"]["is_topic_message"] is answer["result"]["chat"]["is_forum"] is True
+    assert [each.thread for each in telegram.transcript(-1001)] == [0, thread, thread]
+    telegram.delete_topic(-1001, thread)
+    for method, more in (("sendMessage", {"text": "x"}), ("sendChatAction", {"action": "typing"})):
+        refused = await bot.call(method, chat_id=-1001, message_thread_id=thread, **more)
+        assert refused["description"] == "Bad Request: message thread not found"
+
+
 async def test_commands_are_kept_and_checked(bot: Bot) -> None:
     """setMyCommands gives what getMyCommands tells; a bad name is refused."""
     commands = [{"command": "start", "description": "Begin"}]

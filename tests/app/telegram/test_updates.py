@@ -31,6 +31,25 @@ def test_a_caption_is_text() -> None:
     assert (intake.verdict, intake.incoming.text) == ("queue", "what is this?")
 
 
+@pytest.mark.parametrize(
+    ("fields", "thread"),
+    [
+        ({"is_topic_message": True, "message_thread_id": 77}, 77),
+        ({"message_thread_id": 77}, 0),
+        ({"is_topic_message": False, "message_thread_id": 77}, 0),
+        ({"is_topic_message": True}, 0),
+        ({"is_topic_message": True, "message_thread_id": None}, 0),
+        ({"is_topic_message": None, "message_thread_id": None}, 0),
+    ],
+)
+def test_a_thread_is_kept_only_where_it_is_a_topic(fields: dict[str, Any], thread: int) -> None:
+    """Outside of a forum a thread is a chain of replies, into which nothing can be sent; a button is as its message."""
+    pressed = {"id": "c1", "from": {"id": 7}, "data": "mode:brief"}
+    said = take(message=message(**fields)).incoming
+    assert (said.thread, said.chat) == (thread, 7)
+    assert take(callback_query=pressed | {"message": message(**fields)}).incoming.thread == thread
+
+
 @pytest.mark.parametrize("line", KIND_LINES, ids=[list(json.loads(line))[1] for line in KIND_LINES])
 def test_each_kind_of_the_bot_api_is_read_under_its_name(line: str) -> None:
     """Messages and buttons are queued; each other kind is ignored and counted under its own name."""
