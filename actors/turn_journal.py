@@ -206,7 +206,7 @@ class TurnJournal:
             turn = turns.in_pieces(turn, request.index, request.pieces)
         except turns.IllegalStep as illegal:
             return BadRequest(detail=str(illegal))
-        return await self._step(found, turn, request.index, following=request.index)
+        return await self._step(found, turn, request.index, following=request.index, what=_cut(request))
 
     async def _sending(
         self, request: MarkDelivered | BeginSending | SplitChunk, *, read: bool
@@ -229,11 +229,11 @@ class TurnJournal:
         return box, record, turn
 
     async def _step(
-        self, found: Sending, turn: turns.TurnRecord, index: int, *, following: int
+        self, found: Sending, turn: turns.TurnRecord, index: int, *, following: int, what: str = ""
     ) -> DeliveryRecorded:
         box, record, _ = found
         stepped = turns.step(record, turn, "committed")
-        operation = f"{turn.lease}:{index}:{turn.chunks[index].state}:{record.version}"
+        operation = f"{turn.lease}:{index}:{what or turn.chunks[index].state}:{record.version}"
         written = await self._store.write(stepped, operation=operation)
         box.replace(msgspec.structs.replace(stepped, version=written.update_version))
         return DeliveryRecorded(next=following, waiting=box.waiting)
@@ -267,6 +267,11 @@ def _is_split(turn: turns.TurnRecord, request: SplitChunk) -> bool:
     places = turn.chunks[request.index : request.index + len(request.pieces)] if request.index >= 0 else ()
     same = [chunk.text for chunk in places] == [piece.text for piece in request.pieces]
     return same and bool(places) and places[0].state == "sending"
+
+
+def _cut(request: SplitChunk) -> str:
+    """Name the cut: an outdated memory must not take the cut before it for its own, which leaves the same version."""
+    return "+".join(str(len(piece.text)) for piece in request.pieces)
 
 
 def _sending_now(turn: turns.TurnRecord) -> int:

@@ -104,11 +104,22 @@ def in_pieces(turn: TurnRecord, index: int, pieces: tuple[Chunk, ...]) -> TurnRe
     chunk = turn.chunks[index] if 0 <= index < len(turn.chunks) else None
     if chunk is None or chunk.state != "sending":
         raise IllegalStep(f"chunk {index} is not being sent")
-    if not pieces or any(piece.state != "planned" for piece in pieces):
-        raise IllegalStep(f"chunk {index} needs pieces that are planned")
+    if not _are_of(pieces, chunk):  # as those of an earlier cut, whose request comes late
+        raise IllegalStep(f"these are no pieces of chunk {index}")
     chunks = (*turn.chunks[:index], *pieces, *turn.chunks[index + 1 :])
     cut = msgspec.structs.replace(turn, chunks=chunks, unsent_since=0.0, tried_late=False)
     return with_chunk(cut, index, "sending")
+
+
+def _are_of(pieces: tuple[Chunk, ...], chunk: Chunk) -> bool:
+    """Whether the pieces, all planned, stand in the chunk's text in this order, the first one shorter than it."""
+    end = 0
+    for piece in pieces:
+        start = chunk.text.find(piece.text, end)
+        if start < 0 or piece.state != "planned":
+            return False
+        end = start + len(piece.text)
+    return bool(pieces) and len(pieces[0].text) < len(chunk.text)
 
 
 def unsent(turn: TurnRecord) -> TurnRecord:

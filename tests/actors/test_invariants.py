@@ -26,6 +26,7 @@ SEEDS_A_TEST = 20
 CHATS = (1, 2, 3)
 UPDATES = 4  # a chat; few enough that no conversation is cut at its bound
 STORM_S = 90.0
+LONGEST = (1 << 30, 5, 3)  # characters of a message that Telegram takes, by turns: the others come in pieces
 
 
 class Storm:
@@ -72,6 +73,7 @@ class Chaos:
         self.storm = Storm(seed)
         self.world = World(chaos=self.storm.store, pick=lambda: self.storm.random.random() < 0.5)
         self.world.screen.chaos = self.storm.telegram
+        self.world.screen.longest = LONGEST[seed % len(LONGEST)]
 
     async def run(self) -> None:
         """The storm, the calm, and the look at what is left."""
@@ -182,12 +184,16 @@ class Chaos:
             self._check_history(chat)
 
     def _check_shown(self, chat: int) -> None:
-        shown = Counter(text.split(": ")[-1] for text in self.world.screen.texts(chat))
-        assert all(times == 1 for times in shown.values()), shown
-        for number in range(UPDATES):
-            update = 100 * chat + number
-            if self.world.state(update) == "answered":
-                assert shown[f"{update}a"] == shown[f"{update}b"] == 1
+        """Each chunk that was sent is seen once, in order, one that may have been sent at most once, and no other."""
+        shown, ends = self.world.screen.texts(chat), {0}
+        said = dict.fromkeys(range(100 * chat, 100 * chat + UPDATES), "")
+        for update in said:
+            for chunk in self.world.turn(update).chunks:
+                said[update] += chunk.text
+                after = {at + 1 for at in ends if shown[at : at + 1] == [chunk.text]}
+                ends = ends | after if chunk.state == "unknown" else after
+        assert len(shown) in ends, (shown, said)
+        assert all(text.endswith(f": {update}a{update}b") for update, text in said.items()), said
 
     def _check_history(self, chat: int) -> None:
         versions = list(self._written(chat).values())

@@ -126,6 +126,20 @@ WAITS: Final = (
         "tests/actors/turns/test_deliveries.py::test_a_split_whose_answer_was_lost_is_made_once",
     ),
     Break(
+        "pieces of another text are taken",
+        TURNS,
+        "if not _are_of(pieces, chunk):",
+        "if not pieces:",
+        "tests/actors/turns/test_deliveries.py::test_only_what_is_being_sent_is_split_and_into_its_own_pieces",
+    ),
+    Break(
+        "one cut of a text passes for another",
+        JOURNAL,
+        "following=request.index, what=_cut(request))",
+        "following=request.index)",
+        "tests/actors/test_invariants.py::test_invariants_hold_in_any_storm[40]",
+    ),
+    Break(
         "what could not be split passes for a message that may have been sent",
         DELIVERY,
         "            case Fault() as fault:\n                return await self._give_up(outbox, fault, 0.0, shard)\n",

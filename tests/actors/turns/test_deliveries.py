@@ -8,7 +8,9 @@ import pytest
 from actors.ports import CallRefused, ChatGone, MaybeSent, NotSent, TelegramError, TextRefused, TokenRefused
 from actors.stores import UpdateRecord
 from actors.turns import unpack
-from contracts.sessions import PatchSession, SessionPatch
+from contracts.faults import BadRequest
+from contracts.sessions import PatchSession, SessionPatch, SplitChunk
+from contracts.turns import Chunk
 from tests.actors.memory_store import Mishap
 from tests.actors.turn_kit import BOT, CHAT, World
 
@@ -171,13 +173,39 @@ async def test_pieces_go_on_after_their_owner_died(world: World) -> None:
 
 
 async def test_a_split_whose_answer_was_lost_is_made_once(world: World) -> None:
-    """C9: what the store took is found again, and not split anew."""
+    """C9: what the store took is found again, at once, and not split anew."""
     world.screen.longest = 10
     world.now.store.fail("write_turn", None, "after")
     await world.say(1, "0123456789")
-    await world.settle()
+    await world.idle()
     assert ["echo: 01", "23456789"] == world.screen.texts(CHAT)
     assert world.state(1) == "answered"
+
+
+@pytest.mark.parametrize(
+    ("index", "pieces"),
+    [
+        (0, ()),
+        (0, (Chunk(text="echo: "), Chunk(text="two"))),
+        (0, (Chunk(text="one"), Chunk(text="echo"))),
+        (0, (Chunk(text="echo: ", state="sent"), Chunk(text="one"))),
+        (1, (Chunk(text="t"), Chunk(text="wo"))),
+        (2, (Chunk(text="t"), Chunk(text="wo"))),
+        (-1, (Chunk(text="t"), Chunk(text="wo"))),
+    ],
+    ids=["none", "of another", "in another order", "sent", "not being sent", "beyond", "before"],
+)
+async def test_only_what_is_being_sent_is_split_and_into_its_own_pieces(
+    world: World, index: int, pieces: tuple[Chunk, ...]
+) -> None:
+    """A request that is wrong or comes late leaves the reply as it is."""
+    world.screen.took_s = 5.0
+    await world.say(1, "one|two")
+    await asyncio.sleep(2.0)
+    before = world.turn(1)
+    split = SplitChunk(chat=CHAT, bot=BOT, update=1, lease=before.lease, index=index, pieces=pieces)
+    assert isinstance(await world.ask(split), BadRequest)
+    assert before == world.turn(1)
 
 
 async def test_what_can_not_be_split_because_the_store_is_away_is_no_unknown(world: World) -> None:
