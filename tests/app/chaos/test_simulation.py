@@ -32,7 +32,7 @@ def test_the_same_seed_runs_the_same_way() -> None:
     assert len(trace.getvalue().splitlines()) == first.events
 
 
-@pytest.mark.parametrize(("store", "minutes"), [("sqlite", 3.0), ("firestore", 1.0)])
+@pytest.mark.parametrize(("store", "minutes"), [("sqlite", 2.0), ("firestore", 0.5)])
 def test_over_a_service_s_store_every_promise_holds_and_a_seed_runs_the_same_way(
     store: StoreKind, minutes: float, injected: Counter[str]
 ) -> None:
@@ -48,7 +48,7 @@ def test_over_a_service_s_store_every_promise_holds_and_a_seed_runs_the_same_way
 @pytest.mark.parametrize("store", ["sqlite", "firestore"])
 def test_over_a_service_s_store_a_seed_runs_the_same_way_in_another_process(store: StoreKind) -> None:
     """Neither the folder's name nor the order of hashes has a say, nor what the libraries draw for themselves."""
-    plan = Plan(seed=12, minutes=0.5, size=SMALL, store=store)
+    plan = Plan(seed=12, minutes=0.25, size=SMALL, store=store)
     command = [
         sys.executable,
         "-c",

@@ -21,7 +21,7 @@ from contracts.base import Message
 from contracts.codec import encode
 from contracts.skills import GetCatalog
 from tests.app.cold.far import Distance, FarDatabase
-from tests.app.cold.said import ACCEPT, Start
+from tests.app.cold.said import ACCEPT, Start, held_ms
 
 
 class Role(Protocol):
@@ -99,7 +99,7 @@ async def drive(role: Role, distance: Distance) -> Start:
     await role.ask_first()
     modules["first"] = sorted(sys.modules)
     await role.stop()
-    return Start(list(role._cold.spans), list(distance.trips), modules)
+    return Start(list(role._cold.spans), list(distance.trips), modules, held_ms())
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from app.wiring import placed_session_cache
 from contracts.codec import encode
 from contracts.sessions import PatchSession, SessionPatch
 from tests import commands
-from tests.app.cold.said import UPDATE, Start
+from tests.app.cold.said import UPDATE, Start, held_ms
 from tests.app.llm.messages_api import MessagesApi, says
 from tests.bench.meters import NoMeter
 from tests.commands import ROOT
@@ -208,6 +208,7 @@ async def serve(environ: Mapping[str, str], home: Path, *places: Trips) -> tuple
             await _say_good_morning(http)
             while not _is_answered(places):  # noqa: ASYNC110 - the list that tells it has no event
                 await asyncio.sleep(0.01)
+            held = held_ms(service.pid)
             service.terminate()
             _, logged = await service.communicate()
     finally:
@@ -215,7 +216,7 @@ async def serve(environ: Mapping[str, str], home: Path, *places: Trips) -> tuple
             service.kill()
             await service.wait()
     log = [json.loads(line) for line in logged.splitlines() if line.startswith(b"{")]
-    return Measured(Start([], [], {}), [], log, 0.0), in_a_row(ready)
+    return Measured(Start([], [], {}, held), [], log, 0.0), in_a_row(ready)
 
 
 def _is_answered(places: tuple[Trips, ...]) -> bool:

@@ -1,5 +1,6 @@
 """What is said to a container that starts, and what it tells of its start."""
 
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -32,3 +33,12 @@ class Start(msgspec.Struct, frozen=True):
     spans: list[Span]
     trips: list[Trip]
     modules: dict[str, list[str]]
+    held_ms: float = 0.0
+
+
+def held_ms(process: int | str = "self") -> float:
+    """How long its main thread was ready to run while others had the processor; 0 where the kernel does not tell."""
+    told = Path(
+        f"/proc/{process}/schedstat"
+    )  # Linux, sched-stats.rst: on the processor, waiting for it (ns), times
+    return int(told.read_text().split()[1]) / 1e6 if told.exists() else 0.0
