@@ -24,14 +24,8 @@ from contracts.skills import SetAside, SkillStats, SkillSummary
 
 T = TypeVar("T")
 
-SHORT = SkillRegistryOptions(
-    warm_deadline_s=0.05,
-    scan_deadline_s=0.05,
-    stats_deadline_s=0.02,
-    write_deadline_s=0.02,
-    resource_deadline_s=0.02,
-)
-"""Deadlines that a test can wait for."""
+PATIENT = SkillRegistryOptions()
+"""Deadlines that no busy machine misses; a test in which something hangs shortens those of what hangs."""
 
 
 class HandClock(Clock):
@@ -247,7 +241,7 @@ class World:
     """A registry and all that it asks; `ref` is how tests talk to it."""
 
     files: MemoryFiles
-    options: SkillRegistryOptions = SHORT
+    options: SkillRegistryOptions = PATIENT
     clock: HandClock = field(default_factory=HandClock)
     meter: Meter = field(default_factory=Meter)
     background: TaskBackground = field(default_factory=TaskBackground)

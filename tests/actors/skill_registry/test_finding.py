@@ -2,6 +2,7 @@
 
 import pytest
 
+from actors.skill_registry import SkillRegistryOptions
 from contracts.faults import Busy, ResourceNotFound, SkillNotFound
 from contracts.skills import (
     Catalog,
@@ -128,11 +129,17 @@ async def test_a_resource_is_given_by_any_name_of_its_skill(world: World) -> Non
 
 
 async def test_a_resource_that_is_not_there_says_so(world: World) -> None:
-    """Neither the skill's absence nor a hanging volume is taken for the file's."""
+    """The skill's absence is not taken for the file's."""
     assert isinstance(await world.ref.ask(GetResource(skill="tae", path="x")), SkillNotFound)
     assert await world.ref.ask(GetResource(skill="coffee", path="beans.txt")) == ResourceNotFound(
         skill="Coffee Making", path="beans.txt", detail="no such file"
     )
+
+
+@pytest.mark.parametrize("options", [SkillRegistryOptions(resource_deadline_s=0.02)])
+async def test_a_volume_that_hangs_is_not_taken_for_a_resource_s_absence(world: World) -> None:
+    """It may be there, so whoever asks is told to ask again."""
+    await world.actor.start()
     world.files.gate.close()
     assert isinstance(await world.ref.ask(GetResource(skill="coffee", path="beans.txt")), Busy)
 

@@ -5,9 +5,10 @@ import asyncio
 import pytest
 
 from actors.coherence import RESCAN_S
+from actors.skill_registry import SkillRegistryOptions
 from contracts.faults import Fault, SkillNotFound
 from contracts.skills import GetSkill, ReloadSkills, SetAside, SkillsReloaded
-from tests.actors.skill_kit import World, skill_file
+from tests.actors.skill_kit import PATIENT, World, skill_file
 from tests.actors.skill_registry.asking import UNREADABLE_ROOT, catalog, skill
 
 
@@ -78,7 +79,9 @@ async def test_a_reload_sees_what_was_changed_before_it_was_asked(world: World) 
     assert world.files.gate.passed == 3
 
 
-@pytest.mark.parametrize("hangs", [False, True])
+@pytest.mark.parametrize(
+    ("hangs", "options"), [(False, PATIENT), (True, SkillRegistryOptions(scan_deadline_s=0.05))]
+)
 async def test_a_reload_that_can_read_nothing_keeps_what_is_there(world: World, hangs: bool) -> None:
     """A volume that is away for a moment does not take the skills with it."""
     await world.actor.start()

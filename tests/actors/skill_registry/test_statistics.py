@@ -5,12 +5,13 @@ import math
 
 import pytest
 
+from actors.skill_registry import SkillRegistryOptions
 from actors.stores import StoreDenied, StoreDown, StoreError
 from contracts.base import Message
 from contracts.faults import BadRequest, Fault, SkillNotFound, StoreRefused, StoreUnavailable
 from contracts.skills import RunRecorded, SkillStats
 from contracts.warming import StoreUse
-from tests.actors.skill_kit import World
+from tests.actors.skill_kit import PATIENT, World
 from tests.actors.skill_registry.asking import FIVE_RUNS, SIX_RUNS, run, skill
 
 
@@ -26,7 +27,14 @@ async def test_statistics_are_read_again_after_their_lifetime(world: World) -> N
     assert (await world.ref.stats()).store_reads == StoreUse(calls=1, documents=1)
 
 
-@pytest.mark.parametrize("failure", [StoreDown("away"), StoreDenied("no"), None])
+@pytest.mark.parametrize(
+    ("failure", "options"),
+    [
+        (StoreDown("away"), PATIENT),
+        (StoreDenied("no"), PATIENT),
+        (None, SkillRegistryOptions(stats_deadline_s=0.02)),
+    ],
+)
 async def test_old_statistics_are_better_than_none(world: World, failure: StoreError | None) -> None:
     """When the store fails or hangs, the last numbers known are given, up to an hour past their end."""
     await world.actor.start()
@@ -123,11 +131,15 @@ async def test_a_run_of_an_unknown_skill_is_not_counted(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("failure", "fault"),
+    ("failure", "fault", "options"),
     [
-        (StoreDown("away"), StoreUnavailable(detail="away")),
-        (StoreDenied("quota"), StoreRefused(detail="quota")),
-        (None, StoreUnavailable(detail="the run was not counted within 0.02 s")),
+        (StoreDown("away"), StoreUnavailable(detail="away"), PATIENT),
+        (StoreDenied("quota"), StoreRefused(detail="quota"), PATIENT),
+        (
+            None,
+            StoreUnavailable(detail="the run was not counted within 0.02 s"),
+            SkillRegistryOptions(write_deadline_s=0.02),
+        ),
     ],
 )
 async def test_a_run_that_may_not_be_counted_is_answered_so(

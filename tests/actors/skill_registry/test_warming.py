@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
+from actors.skill_registry import SkillRegistryOptions
 from actors.stores import StoreDenied, StoreDown, StoreError
 from actors.warming import REFUSED_S
 from contracts.faults import Fault
@@ -82,6 +83,7 @@ async def test_a_store_that_fails_leaves_the_skills_standing(world: World, failu
     assert stats.degraded == f"{type(failure).__name__}: {failure}"
 
 
+@pytest.mark.parametrize("options", [SkillRegistryOptions(warm_deadline_s=0.05, stats_deadline_s=0.02)])
 async def test_a_store_that_hangs_does_not_keep_the_container_from_starting(world: World) -> None:
     """The warm ends at its deadline, and a skill waits for its numbers only as long as theirs."""
     world.store.reading.close()
@@ -227,7 +229,8 @@ async def test_a_volume_that_comes_late_is_found_by_the_next_warm() -> None:
 
 async def test_a_folder_that_hangs_is_given_up_at_its_deadline() -> None:
     """The start is in time, and a question for the catalog is answered with the reason."""
-    world = World(MemoryFiles(skill_file("tea")))
+    options = SkillRegistryOptions(warm_deadline_s=0.05, scan_deadline_s=0.05)
+    world = World(MemoryFiles(skill_file("tea")), options)
     world.files.gate.close()
     async with asyncio.timeout(2):
         await world.actor.start()
