@@ -37,8 +37,9 @@ class Start(msgspec.Struct, frozen=True):
 
 
 def held_ms(process: int | str = "self") -> float:
-    """How long its main thread was ready to run while others had the processor; 0 where the kernel does not tell."""
-    told = Path(
-        f"/proc/{process}/schedstat"
-    )  # Linux, sched-stats.rst: on the processor, waiting for it (ns), times
+    """How long its main thread was ready to run while others had the processor; 0 where the kernel does not tell.
+
+    Linux, sched-stats.rst: nanoseconds on the processor, nanoseconds of waiting for it, and how often.
+    """
+    told = Path(f"/proc/{process}/schedstat")
     return int(told.read_text().split()[1]) / 1e6 if told.exists() else 0.0

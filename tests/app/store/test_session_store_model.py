@@ -283,7 +283,7 @@ class StoreAgainstModel(ModelledStore):
 
 
 EXAMPLES = {
-    "memory": settings(max_examples=100, stateful_step_count=40, deadline=None),
+    "memory": settings(max_examples=60, stateful_step_count=40, deadline=None),
     "sqlite": settings(max_examples=25, stateful_step_count=40, deadline=None),  # each write goes to a disk
     "modelled": settings(max_examples=8, stateful_step_count=40, deadline=None),
     "firestore": settings(max_examples=4, stateful_step_count=15, deadline=None),  # each call is a round trip
