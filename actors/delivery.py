@@ -92,10 +92,10 @@ class Delivery:
             sent = gone or await self._tried(outbox, index, shard)
             if not isinstance(sent, Sent):
                 return sent
-            split = await self._split(outbox, index, sent, shard) if sent.pieces else None
-            if split is not None and not isinstance(split, Outbox):
-                return split
-            if split is not None:
+            if sent.pieces:
+                split = await self._split(outbox, index, sent, shard)
+                if not isinstance(split, Outbox):
+                    return split
                 outbox = split
                 continue
             if sent.gone and gone is None:
@@ -140,7 +140,7 @@ class Delivery:
     async def _split(
         self, outbox: Outbox, index: int, sent: Sent, shard: SessionShardRef
     ) -> Outbox | DeliveryRecorded | Fault | None:
-        """Have pieces stand in the chunk's place, the first marked `sending`; None where the shard can't do that."""
+        """Have pieces stand in the chunk's place, the first marked `sending`; None when it was handed back."""
         split = SplitChunk(
             chat=outbox.chat,
             bot=outbox.bot,
@@ -150,8 +150,8 @@ class Delivery:
             pieces=sent.pieces,
         )
         match _recorded(await insist(self._clock, lambda: shard.ask(split), PATIENT_S)):
-            case Unsupported():  # an older shard, in a rolling deploy: the refusal stands
-                return None
+            case Unsupported():  # an older shard, in a rolling deploy: a newer one may have taken an earlier try
+                return await self._put_off(outbox, index, sent.reason, shard)
             case Fault() as fault:
                 return await self._give_up(outbox, fault, 0.0, shard)
             case recorded if recorded.next != index:
@@ -233,6 +233,18 @@ class Delivery:
         if isinstance(recorded, Fault):
             return await self._give_up(outbox, recorded, 0.0, shard)
         await self._hand_back(outbox, 0.0, shard)
+        return None
+
+    async def _put_off(
+        self, outbox: Outbox, index: int, reason: str, shard: SessionShardRef
+    ) -> DeliveryRecorded | Fault | None:
+        """Let another owner read what stands at this place, and send it later; a record when that ended the turn."""
+        recorded = await self._record(outbox, index, Sent(state="planned", reason=reason), shard)
+        if isinstance(recorded, Fault):
+            return await self._give_up(outbox, recorded, 0.0, shard)
+        if recorded.ended:
+            return recorded
+        await self._hand_back(outbox, _later_s(recorded.unsent_s), shard)
         return None
 
     async def _give_up(self, outbox: Outbox, fault: Fault, wait_s: float, shard: SessionShardRef) -> Fault:

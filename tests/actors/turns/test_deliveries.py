@@ -221,13 +221,33 @@ async def test_what_can_not_be_split_because_the_store_is_away_is_no_unknown(wor
     assert world.state(1) == "answered"
 
 
-async def test_an_older_shard_that_splits_nothing_ends_the_turn(world: World) -> None:
-    """E1: in a rolling deploy the refusal is final, as it was before."""
+async def test_an_older_shard_that_splits_nothing_has_the_reply_wait(world: World) -> None:
+    """E1: a rolling deploy ends, and the whole text arrives then."""
     world.screen.longest = 10
     world.now.wire.older = lambda frame: b"chunk.split" in frame
     await world.say(1, "0123456789")
-    await world.idle()
-    assert (world.state(1), world.screen.tried[CHAT]) == ("dead_lettered", 1)
+    await asyncio.sleep(30.0)
+    assert (world.state(1), world.screen.texts(CHAT)) == ("committed", [])
+    world.now.wire.older = lambda _: False
+    await world.settle()
+    assert (world.state(1), world.screen.texts(CHAT)) == ("answered", ["echo: 01", "23456789"])
+
+
+async def test_a_split_that_only_the_newer_of_two_shards_knows_loses_nothing(world: World) -> None:
+    """E1, C9: the newer one made it and its answer was lost; the older one, asked again, is no proof against it."""
+    world.screen.longest = 10
+    asked: list[bytes] = []
+
+    def older(frame: bytes) -> bool:
+        asked.extend([frame] if b"chunk.split" in frame else [])
+        return b"chunk.split" in frame and len(asked) == 2
+
+    world.now.wire.lose = lambda frame: b"chunk.split" in frame and len(asked) == 1
+    world.now.wire.older = older
+    await world.say(1, "0123456789|two")
+    await world.settle()
+    assert ["echo: 01", "23456789", "two"] == world.screen.texts(CHAT)
+    assert world.state(1) == "answered"
 
 
 async def test_a_chat_that_is_gone_is_marked_dead_and_not_tried_on(world: World) -> None:
