@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass, replace
 
+import msgspec
 import structlog
 
 from actors.insist import PATIENT_S, PAUSES_S, insist
@@ -10,7 +11,6 @@ from actors.ports import (
     CallRefused,
     ChatGone,
     Clock,
-    MaybeSent,
     NotSent,
     Renderer,
     Telegram,
@@ -159,43 +159,32 @@ class Delivery:
         chunks = (*outbox.chunks[:index], *sent.pieces, *outbox.chunks[index + 1 :])
         return replace(outbox, chunks=chunks)
 
-    async def _send(self, chat: int, chunk: Chunk, thread: int, *, follow: bool = True) -> Sent:
-        """Try once; where a group became a supergroup, or a topic is gone, nothing was sent: at once without it."""
+    async def _send(
+        self, chat: int, chunk: Chunk, thread: int, *, follow: bool = True, formatted: bool = True
+    ) -> Sent:
+        """Try once; where a group became a supergroup, a topic is gone or entities are wrong: at once without it.
+
+        Nothing was sent then, and with little time left it stays so, for the next owner.
+        """
+        if self._left_s() < LEAST_S:
+            return Sent(state="planned")
         try:
             async with asyncio.timeout(min(SEND_S, self._left_s())):
-                return Sent(state="sent", message=await self._send_readable(chat, chunk, thread))
-        except NotSent as error:
-            return Sent(state="planned", reason=str(error), retry_after_s=error.retry_after_s)
-        except TokenRefused as error:
-            log.error("telegram_token_refused", error=str(error))
-            return Sent(state="planned", reason=str(error), retry_after_s=ALARM_RETRY_S)
-        except MaybeSent as error:
-            return Sent(state="unknown", reason=str(error))
-        except ChatGone as gone:
-            if follow and gone.migrate_to:
-                return await self._send(gone.migrate_to, chunk, 0, follow=False)
-            return Sent(state="failed", reason=f"ChatGone: {gone}", gone=True)
-        except ThreadGone as gone:
-            if thread:
-                return await self._send(chat, chunk, 0, follow=follow)
-            return Sent(state="failed", reason=f"ThreadGone: {gone}")
-        except TextTooLong as error:
-            reason = f"TextTooLong: {error}"
-            return Sent(state="failed", reason=reason, pieces=self._renderer.halve(chunk))
-        except (CallRefused, TextRefused) as error:
-            return Sent(state="failed", reason=f"{type(error).__name__}: {error}")
+                entities = chunk.entities if formatted else ()
+                send = self._telegram.send_message
+                message = await send(chat, chunk.text, entities, chunk.buttons, thread=thread)
         except (TelegramError, TimeoutError) as error:
-            return Sent(state="unknown", reason=str(error) or "no answer")
-
-    async def _send_readable(self, chat: int, chunk: Chunk, thread: int) -> int:
-        """Send with entities, or plain if Telegram refuses those (nothing was sent then)."""
-        send, text = self._telegram.send_message, chunk.text
-        try:
-            return await send(chat, text, chunk.entities, chunk.buttons, thread=thread)
-        except TextTooLong:  # plain it is as long
-            raise
-        except TextRefused:
-            return await send(chat, text, (), chunk.buttons, thread=thread)
+            match error:
+                case ChatGone(migrate_to=there) if there and follow:
+                    return await self._send(there, chunk, 0, follow=False, formatted=formatted)
+                case ThreadGone() if thread:
+                    return await self._send(chat, chunk, 0, follow=follow, formatted=formatted)
+                case TextTooLong():  # plain it is as long
+                    return msgspec.structs.replace(_fate(error), pieces=self._renderer.halve(chunk))
+                case TextRefused() if formatted:
+                    return await self._send(chat, chunk, thread, follow=follow, formatted=False)
+            return _fate(error)
+        return Sent(state="sent", message=message)
 
     async def _record(
         self, outbox: Outbox, index: int, sent: Sent, shard: SessionShardRef
@@ -264,6 +253,21 @@ class Delivery:
             unsent=unsent,
         )
         await insist(self._clock, lambda: shard.ask(release), PATIENT_S if unsent else PAUSES_S)
+
+
+def _fate(error: TelegramError | TimeoutError) -> Sent:
+    """What became of a chunk by the error that its sending ended with."""
+    match error:
+        case NotSent(retry_after_s=retry_after_s):
+            return Sent(state="planned", reason=str(error), retry_after_s=retry_after_s)
+        case TokenRefused():
+            log.error("telegram_token_refused", error=str(error))
+            return Sent(state="planned", reason=str(error), retry_after_s=ALARM_RETRY_S)
+        case ChatGone() | ThreadGone() | TextRefused() | CallRefused():
+            reason = f"{type(error).__name__}: {error}"
+            return Sent(state="failed", reason=reason, gone=isinstance(error, ChatGone))
+        case _:
+            return Sent(state="unknown", reason=str(error) or "no answer")
 
 
 def _later_s(unsent_s: float) -> float:

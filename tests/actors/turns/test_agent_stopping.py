@@ -2,7 +2,9 @@
 
 import asyncio
 
-from actors.ports import MaybeSent, NotSent
+import pytest
+
+from actors.ports import ChatGone, MaybeSent, NotSent, TelegramError, TextRefused, ThreadGone
 from actors.turn_leases import MAX_ATTEMPTS
 from contracts.chat import TakeTurn, TurnsTaken
 from tests.actors.turn_kit import CHAT, World
@@ -72,6 +74,29 @@ async def test_stop_begins_no_message_that_could_outlast_it(world: World) -> Non
     await world.sweep()
     await world.idle()
     assert world.screen.texts(CHAT) == ["echo: one", "two", "three"]
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        ThreadGone("message thread not found"),
+        ChatGone("upgraded", migrate_to=-1001),
+        TextRefused("can't parse"),
+    ],
+    ids=["topic", "supergroup", "entities"],
+)
+async def test_stop_begins_no_second_try_that_could_outlast_it(world: World, refusal: TelegramError) -> None:
+    """I2: what was refused late is surely not sent, and stays so: who comes next sends it."""
+    world.screen.took_s = 14.0
+    world.screen.outcomes[CHAT].append(refusal)
+    await world.say(1, thread=77)
+    await asyncio.sleep(0.1)
+    await world.now.stop()
+    assert [chunk.state for chunk in world.turn(1).chunks] == ["planned"]
+    world.screen.took_s = 0.0
+    await world.boot()
+    await world.settle()
+    assert (world.state(1), [each.text for each in world.screen.shown]) == ("answered", ["echo: hello"])
 
 
 async def test_an_owner_that_stops_is_no_attempt(world: World) -> None:
