@@ -1,5 +1,6 @@
 """Cutting a text with formatting into messages."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,6 +101,16 @@ def test_halves_are_the_chunk(text: str, start: int, length: int) -> None:
             check_whole(chunk.text, pieces)
             assert max(units(piece.text) for piece in pieces) <= max(LEAST_UNITS, -(-units(chunk.text) // 2))
             assert _formatted(pieces) == _formatted([chunk])
+
+
+@pytest.mark.parametrize("url", ["x" * 25_000, "\U0001f600" * 4_000], ids=["long", "long in bytes"])
+def test_pieces_outgrow_no_document(url: str) -> None:
+    """C7: a link over all of a text is repeated in each piece, but not one that a store could not keep so often."""
+    link = Span(0, 32_000, "text_link", f"https://e.org/{url}")
+    whole = [*split("wo " * 12_000, [link, Span(0, 32_000, "text_link", "https://e.org/")])]
+    pieces = [piece for chunk in whole for half in halve(chunk) for piece in halve(half) or [half]]
+    assert {"https://e.org/"} == {entity.url for piece in pieces for entity in piece.entities}
+    assert len(msgspec.msgpack.encode(pieces)) < 1_048_487
 
 
 def test_halves_keep_what_belongs_to_the_chunk() -> None:
