@@ -92,7 +92,6 @@ class ChatAgent(Actor[ChatRequest]):
         self._delivery = Delivery(telegram=telegram, renderer=renderer, clock=clock)
         self._catalog = Ticker("renew catalog", self._answering.renew, CATALOG_EVERY_S, clock, chance)
         self._working: set[asyncio.Task[object]] = set()
-        self._sending: set[str] = set()  # the leases under which a message may be on its way
         self._stop = asyncio.Event()
         self.warmer = self.warmer_of(
             AgentWarming(self._answering, telegram, model).plan,
@@ -200,7 +199,7 @@ class ChatAgent(Actor[ChatRequest]):
             raise
         finally:
             self._working.discard(task)
-            self._sending.discard(turn.lease)
+            self._delivery.unrecorded.discard(turn.lease)
 
     async def _turn(self, shard: SessionShardRef, turn: TurnClaimed) -> str:
         if turn.gave_up:
@@ -253,7 +252,6 @@ class ChatAgent(Actor[ChatRequest]):
         return "fault"
 
     async def _deliver(self, shard: SessionShardRef, turn: Claimed, chunks: tuple[Chunk, ...]) -> str:
-        self._sending.add(turn.lease)
         outbox = Outbox(
             chat=turn.chat,
             bot=turn.bot,
@@ -292,7 +290,7 @@ class ChatAgent(Actor[ChatRequest]):
             lease=turn.lease,
             retry_after_s=retry_after_s,
             stopping=self._stop.is_set(),
-            unsent=turn.lease not in self._sending,
+            unsent=turn.lease not in self._delivery.unrecorded,
         )
         self._background.spawn("hand back", lambda: insist(self.clock, lambda: shard.ask(release)))
 

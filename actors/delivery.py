@@ -73,11 +73,16 @@ class Sent(Value, frozen=True, kw_only=True):
 
 
 class Delivery:
-    """Delivers outboxes over the port Telegram."""
+    """Delivers outboxes over the port Telegram.
+
+    `unrecorded` are the leases under which a message may have been sent that the store does not know of: who is cut
+    says of every other lease that nothing was. It is the caller's to discard those that it is through with.
+    """
 
     def __init__(self, *, telegram: Telegram, renderer: Renderer, clock: Clock) -> None:
         self._telegram, self._renderer, self._clock = telegram, renderer, clock
         self._ends_at: float | None = None
+        self.unrecorded: set[str] = set()
 
     def end_by(self, monotonic_s: float) -> None:
         """Send what can be sent until then; the rest goes back to the mailbox, for the next owner."""
@@ -104,6 +109,7 @@ class Delivery:
             recorded = await self._record(outbox, index, sent, shard)
             if not isinstance(recorded, DeliveryRecorded):
                 return recorded
+            self.unrecorded.discard(outbox.lease)
             index = recorded.next
         return recorded
 
@@ -117,7 +123,10 @@ class Delivery:
         for pause_s in (*BACKOFF_S, None):
             if self._left_s() < LEAST_S:
                 return await self._put_back(outbox, index, shard)
+            self.unrecorded.add(outbox.lease)
             sent = await self._send(outbox.chat, outbox.chunks[index], outbox.thread)
+            if sent.state not in ("sent", "unknown"):
+                self.unrecorded.discard(outbox.lease)
             if sent.state != "planned":
                 return sent
             recorded = await self._record(outbox, index, sent, shard)

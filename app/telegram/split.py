@@ -15,7 +15,7 @@ MAX_ENTITIES: Final = 100  # Bot API: what stands beyond them is not formatted
 LEAST_UNITS: Final = 512  # a text that Telegram does not take in pieces of this is refused for something else
 
 LINK_MOST: Final = 2048
-"""Bytes of a link that each piece of a chunk repeats: longer ones, in a hundred pieces of a reply, would make its turn
+"""Bytes of a link, which each chunk under it repeats: a longer one, in a hundred pieces of a reply, would make its turn
 larger than a store's document (1 MiB), and the chat would wait for ever."""
 
 _INDENT: Final = 256  # characters of indentation that a message may begin with
@@ -39,9 +39,10 @@ def split(text: str, spans: Iterable[Span], most: int = MAX_UNITS) -> Iterator[C
 
     What is left out is white space (and pieces of nothing visible) at the cuts and both ends; a line's
     indentation stays. A word longer than a message, `most` UTF-16 units, is cut between characters. A span over
-    a cut goes on in the next chunk. `text` has no lone surrogates.
+    a cut goes on in the next chunk, and a link of more than LINK_MOST is none. `text` has no lone surrogates.
     """
-    waiting = sorted(spans, key=lambda span: (span.start, -span.end))
+    short = (span for span in spans if len((span.url or "").encode()) <= LINK_MOST)
+    waiting = sorted(short, key=lambda span: (span.start, -span.end))
     begin = _begin(text, 0)
     while begin < len(text):
         waiting = [span for span in waiting if span.end > begin]
@@ -55,7 +56,7 @@ def split(text: str, spans: Iterable[Span], most: int = MAX_UNITS) -> Iterator[C
 def halve(chunk: Chunk) -> tuple[Chunk, ...]:
     """Cut a chunk as `split` cuts a text, into pieces of at most half its units, or of LEAST_UNITS if that is more.
 
-    The last one has the buttons. Links of more than LINK_MOST are left out. A chunk of LEAST_UNITS or fewer gives none.
+    The last one has the buttons. A chunk of LEAST_UNITS or fewer gives none.
     """
     length = units(chunk.text)
     if length <= LEAST_UNITS:
@@ -64,7 +65,6 @@ def halve(chunk: Chunk) -> tuple[Chunk, ...]:
     spans = [
         Span(at(each.offset), at(each.offset + each.length), each.type, each.url, each.language)
         for each in chunk.entities
-        if len((each.url or "").encode()) <= LINK_MOST
     ]
     pieces = tuple(split(chunk.text, spans, max(LEAST_UNITS, (length + 1) // 2)))
     return (*pieces[:-1], msgspec.structs.replace(pieces[-1], buttons=chunk.buttons)) if pieces else ()

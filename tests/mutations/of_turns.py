@@ -166,14 +166,29 @@ OUTBOX: Final = (
     Break(
         "an owner that may have sent something says that it did not",
         AGENT,
-        "unsent=turn.lease not in self._sending",
+        "unsent=turn.lease not in self._delivery.unrecorded",
         "unsent=True",
         "tests/actors/turns/test_agent_stopping.py::test_stop_with_a_message_out_that_is_not_recorded",
     ),
     Break(
+        "an owner forgets that a message went out before that is recorded",
+        DELIVERY,
+        'if sent.state not in ("sent", "unknown"):',
+        'if sent.state != "unknown":',
+        "tests/actors/turns/test_agent_stopping.py::test_stop_with_a_message_out_that_is_not_recorded",
+    ),
+    Break(
+        "an owner doubts what Telegram refused until that is recorded",
+        DELIVERY,
+        'if sent.state not in ("sent", "unknown"):',
+        "if False:",
+        "tests/actors/turns/test_agent_stopping.py"
+        "::test_a_reply_cut_between_two_tries_is_sent_by_the_next_owner",
+    ),
+    Break(
         "an owner that sent nothing does not say so",
         AGENT,
-        "unsent=turn.lease not in self._sending",
+        "unsent=turn.lease not in self._delivery.unrecorded",
         "unsent=False",
         "tests/actors/turns/test_agent_stopping.py::test_a_commit_whose_answer_never_came_is_sent_by_the_next_owner",
     ),

@@ -143,6 +143,43 @@ async def test_a_commit_whose_answer_never_came_is_sent_by_the_next_owner(world:
     assert (world.state(1), world.screen.texts(CHAT)) == ("answered", ["echo: one", "two"])
 
 
+async def test_an_answer_that_was_not_put_back_in_time_is_sent_by_the_next_owner(world: World) -> None:
+    """I2: a commit late in the grace leaves no time to send; cut before that is recorded, the agent says so."""
+
+    def goes_away_after_commit(frame: bytes) -> bool:
+        world.now.store.down |= b"turn.commit" in frame
+        return False
+
+    world.now.wire.lose = goes_away_after_commit
+    world.now.model.took_s = 18.0
+    await world.say(1)
+    await asyncio.sleep(0.1)
+    await world.now.agent.stop()
+    world.now.store.down = False
+    assert [chunk.state for chunk in world.turn(1).chunks] == ["sending"]
+    await succeeded(world)
+    assert (world.state(1), world.screen.texts(CHAT)) == ("answered", ["echo: hello"])
+
+
+async def test_a_reply_cut_between_two_tries_is_sent_by_the_next_owner(world: World) -> None:
+    """I2: what Telegram refused was not sent, although a cut agent had announced the next try."""
+
+    def goes_away_after_begin(frame: bytes) -> bool:
+        world.now.store.down |= b"chunk.begin" in frame
+        return b"chunk.begin" in frame
+
+    world.now.wire.lose = goes_away_after_begin
+    world.now.model.took_s = 12.5
+    world.screen.outcomes[CHAT].append(NotSent("later", 5.0))
+    await world.say(1)
+    await asyncio.sleep(0.1)
+    await world.now.agent.stop()
+    world.now.store.down = False
+    assert [chunk.state for chunk in world.turn(1).chunks] == ["sending"]
+    await succeeded(world)
+    assert (world.state(1), world.screen.texts(CHAT)) == ("answered", ["echo: hello"])
+
+
 async def test_a_reply_claimed_while_stopping_is_sent_by_the_next_owner(world: World) -> None:
     """I2: what the claim marked as being sent was not sent over closed connections."""
     world.screen.outcomes[CHAT].append(NotSent("later", 30.0))

@@ -108,9 +108,17 @@ def test_pieces_outgrow_no_document(url: str) -> None:
     """C7: a link over all of a text is repeated in each piece, but not one that a store could not keep so often."""
     link = Span(0, 32_000, "text_link", f"https://e.org/{url}")
     whole = [*split("wo " * 12_000, [link, Span(0, 32_000, "text_link", "https://e.org/")])]
-    pieces = [piece for chunk in whole for half in halve(chunk) for piece in halve(half) or [half]]
+    older = [
+        msgspec.structs.replace(each, entities=(*each.entities, _over(each, link.url))) for each in whole
+    ]
+    assert {"https://e.org/"} == {entity.url for chunk in whole for entity in chunk.entities}
+    pieces = [piece for chunk in older for half in halve(chunk) for piece in halve(half) or [half]]
     assert {"https://e.org/"} == {entity.url for piece in pieces for entity in piece.entities}
     assert len(msgspec.msgpack.encode(pieces)) < 1_048_487
+
+
+def _over(chunk: Chunk, url: str | None) -> Entity:
+    return Entity(type="text_link", offset=0, length=len(chunk.text), url=url)
 
 
 def test_halves_keep_what_belongs_to_the_chunk() -> None:
