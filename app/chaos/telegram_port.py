@@ -58,7 +58,7 @@ class Wire:
         if fault:
             self._trace.note(fault, chat)
             later_s = RETRY_LATEST_S if fault == "poisoned" else 0.0
-            self._ledger.trouble(f"chat:{chat}", now + 2 * CALL_S + later_s, told=fault in TOLD)
+            self._trouble(chat, now + 2 * CALL_S + later_s, told=fault in TOLD)
         self._ledger.begun(chat, text)
         try:
             reply = await container.reach(self._carry(container, fault, values), CALL_S)
@@ -94,7 +94,7 @@ class Wire:
                 return _refusal(429, "Too Many Requests", retry_after=self._dice.randint(1, 4))
             case "telegram_429_long":
                 wait_s = self._dice.randint(20, int(LONG_S))
-                self._ledger.trouble(f"chat:{values['chat_id']}", container.loop.time() + wait_s, told=True)
+                self._trouble(values["chat_id"], container.loop.time() + wait_s, told=True)
                 return _refusal(429, "Too Many Requests", retry_after=wait_s)
             case "telegram_429_bare":
                 return _refusal(429, "Too Many Requests")
@@ -135,6 +135,12 @@ class Wire:
             raise MaybeSent("sendMessage: connection reset")
         await asyncio.sleep(2 * CALL_S if fault == "telegram_hang_after" else self._dice.uniform(*WAY_S))
         return reply
+
+    def _trouble(self, chat: int, until_s: float, *, told: bool) -> None:
+        """The chat may stand still, and the group that it was: the group's last answer goes to its supergroup."""
+        groups = (id_ for id_, known in self._people.world.chats.items() if known.migrated_to == chat)
+        for each in (chat, *groups):
+            self._ledger.trouble(f"chat:{each}", until_s, told=told)
 
     async def _plain(self, method: str, values: dict[str, Any]) -> Reply:
         try:
