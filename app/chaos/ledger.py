@@ -200,8 +200,9 @@ class Ledger:
 
     def begun(self, chat: int, text: str) -> None:
         """A sender has begun to send this message."""
-        if early_s := self._telling.early_s(chat, self._now(), self._struck):
-            self.broke("B1 told", f"chat {chat} was sent to {early_s:.1f} s before its time")
+        mailbox = self._mailbox(chat, text)
+        if early_s := self._telling.early_s(mailbox, self._now(), self._struck):
+            self.broke("B1 told", f"chat {mailbox} was sent to {early_s:.1f} s before its time")
         piece = self.pieces.get(mark_of(text))
         if piece is not None:
             piece.begun = True
@@ -213,13 +214,18 @@ class Ledger:
             piece.doubtful = True
             self.causes.hit(self.lives[piece.update].chat, "answer lost")
 
-    def told(self, chat: int, wait_s: float, is_alive: Callable[[], bool]) -> None:
-        """A sender, alive or not, was told to send nothing to the chat for so long."""
-        self._telling.told(chat, self._now(), wait_s, is_alive)
+    def told(self, chat: int, text: str, wait_s: float, is_alive: Callable[[], bool]) -> None:
+        """The sender of this message, alive or not, was told to send nothing to the chat for so long."""
+        self._telling.told(self._mailbox(chat, text), self._now(), wait_s, is_alive)
 
     def kept(self, chat: int) -> None:
         """The store knows that the chat waits."""
         self._telling.kept(chat)
+
+    def _mailbox(self, chat: int, text: str) -> int:
+        """The chat whose turn sends this: a group's last answers go to its supergroup, which waits apart."""
+        piece = self.pieces.get(mark_of(text))
+        return self.lives[piece.update].chat if piece is not None else chat
 
     def unknowns(self) -> Counter[str]:
         """The chunks called unknown, by how far their senders had got."""

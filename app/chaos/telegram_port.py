@@ -74,7 +74,7 @@ class Wire:
         try:
             message: dict[str, Any] = msgspec.json.decode(_result("sendMessage", reply))
         except NotSent as error:
-            self._ledger.told(chat, error.retry_after_s, lambda: container.alive)
+            self._ledger.told(chat, text, error.retry_after_s, lambda: container.alive)
             raise
         except MaybeSent:
             self._ledger.doubt(text)

@@ -8,6 +8,7 @@ import pytest
 from actors.ports import NotSent
 from app.chaos.faults import Faults
 from app.chaos.ledger import STALL_S, Ledger
+from app.chaos.lives import Life, Piece
 from app.chaos.telegram_port import LONG_S, ChaosTelegram, Wire
 from app.chaos.trace import Trace
 from app.chaos.virtual_loop import VirtualLoop, run_virtually
@@ -38,6 +39,22 @@ def test_a_group_waits_with_its_supergroup(waiting: int, broken: list[str]) -> N
         assert STALL_S + 1 < refused.value.retry_after_s <= LONG_S
         await asyncio.sleep(STALL_S + 1)
         ledger.watch(waiting, 0)
+        return [violation.promise for violation in ledger.violations]
+
+    assert broken == run_virtually(main)
+
+
+@pytest.mark.parametrize(("sender", "broken"), [(GROUP, []), (SUPERGROUP, ["B1 told"])])
+def test_a_group_s_last_answers_wait_for_themselves(sender: int, broken: list[str]) -> None:
+    """What a supergroup's turn is told binds that mailbox; the group's own hears of it from Telegram."""
+
+    async def main(loop: VirtualLoop) -> list[str]:
+        ledger = Ledger(loop.time, Trace(loop.time))
+        for update, chat in (("told", SUPERGROUP), ("sends", sender)):
+            ledger.lives[update] = Life(chat, chunks=("sending",))
+            ledger.pieces[update] = Piece(update, 0)
+        ledger.told(SUPERGROUP, "told hello", LONG_S, lambda: True)
+        ledger.begun(SUPERGROUP, "sends hello")
         return [violation.promise for violation in ledger.violations]
 
     assert broken == run_virtually(main)
