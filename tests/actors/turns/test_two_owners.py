@@ -265,14 +265,19 @@ async def test_a_mailbox_that_an_append_makes_meanwhile_is_not_taken_for_read(
     first.store.fail("append", "late")
     accepting = asyncio.create_task(world.accept(1))
     await asyncio.sleep(0.1)
-    at(world, other)
+    await committed_by(world, other, told=first)
+    await accepting
+
+
+async def committed_by(world: World, owner: Container, told: Container) -> None:
+    """One owner commits the turn, and the other hears that its message was sent."""
+    at(world, owner)
     claimed = await claim(world)
     await world.ask(commit(claimed, "one"))
-    at(world, first)
+    at(world, told)
     sent = MarkDelivered(chat=CHAT, bot=BOT, update=1, lease=claimed.lease, index=0)
     assert isinstance(await world.ask(sent), DeliveryRecorded)
     assert world.state(1) == "answered"
-    await accepting
 
 
 async def test_a_reading_clears_no_doubt_that_came_after_it_began(world: World, other: Container) -> None:
@@ -282,13 +287,7 @@ async def test_a_reading_clears_no_doubt_that_came_after_it_began(world: World, 
     first.store.fail("read_chats", "late")
     sweeping = asyncio.create_task(world.ask(SweepTurns()))
     await asyncio.sleep(0.1)
-    at(world, other)
-    claimed = await claim(world)
-    await world.ask(commit(claimed, "one"))
-    at(world, first)
-    sent = MarkDelivered(chat=CHAT, bot=BOT, update=1, lease=claimed.lease, index=0)
-    assert isinstance(await world.ask(sent), DeliveryRecorded)
-    assert world.state(1) == "answered"
+    await committed_by(world, other, told=first)
     await sweeping
 
 
